@@ -1,0 +1,48 @@
+# The whole interface of this repository; `make` alone prints it. Each verb does its own set-up.
+.DEFAULT_GOAL := help
+.PHONY: help build demo dev-vault test check bench proto clean
+
+PYTHON := .cache/venv/bin/python
+# Quiet servers and clients must not inherit somebody's proxy on the way to loopback.
+export NO_PROXY := 127.0.0.1,localhost
+export no_proxy := $(NO_PROXY)
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "VAULT_BIN=/path/to/vault-or-bao uses that server instead of the OpenBao that is fetched."
+
+build: ## Build both programs (release); 4 minutes the first time on 2 cores, seconds after that
+	@test -x target/release/mcp-bridge || echo "Building both programs: about 4 minutes the first time on 2 cores."
+	cargo build --release --locked
+
+demo: build ## See it work: seven shows on a real server, a real upstream and a real MCP client
+	@scripts/setup server demo
+	@$(PYTHON) scripts/demo
+
+dev-vault: build ## Keep a ready server in the foreground (in memory, or kept with DATA=dir)
+	@scripts/setup server demo
+	@DATA="$(DATA)" $(PYTHON) scripts/dev_vault
+
+test: ## Run every test, unit to end-to-end; 8 minutes the first time on 2 cores
+	@scripts/setup server
+	@echo "Building and running all tests: about 8 minutes the first time on 2 cores."
+	cargo build --locked
+	cargo test --workspace --locked
+
+check: ## Format, lints, documentation, dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
+	scripts/audit
+
+bench: build ## Compare a proxied GET with the upstream alone and with the server's own reads
+	@scripts/setup server
+	cargo run --release --locked --package e2e --bin bench
+
+proto: ## Generate the protocol bindings anew from proto/
+	UPDATE_BINDINGS=1 cargo test --locked --package proto --test bootstrap
+
+clean: ## Remove build output and everything that was fetched
+	cargo clean
+	rm -rf .cache
