@@ -1,1 +1,18 @@
-//! Placeholder while the crate is laid out.
+//! Fixtures for the end-to-end tests: real servers and processes, on loopback alone.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a fixture that can't be set up ends its test, and says why"
+)]
+
+pub mod api;
+pub mod bridge;
+pub mod certificates;
+pub mod cli;
+pub mod forms;
+pub mod programs;
+pub mod server;
+pub mod upstream;
+pub mod wait;
+pub mod world;

@@ -1,0 +1,168 @@
+//! The real bridge as a child process, spoken to in JSON lines.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::programs;
+use crate::wait::LIMIT;
+use crate::world::AppRole;
+
+/// A bridge that serves MCP on its standard streams; killed when dropped.
+#[derive(Debug)]
+pub struct Bridge {
+    process: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    directory: TempDir,
+    transcript: String,
+    next_id: u64,
+}
+
+/// The result of a tool call.
+#[derive(Debug)]
+pub struct ToolResult {
+    /// All text blocks, joined.
+    pub text: String,
+    /// Whether the tool says that it failed.
+    pub is_error: bool,
+}
+
+impl Bridge {
+    /// Starts the bridge with the credential of `role` and shakes hands as a 2025 client.
+    pub async fn start(address: &str, role: &AppRole) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut process = command(address, role, directory.path().into())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(directory.path().join("stderr")).expect("a file"))
+            .spawn()
+            .expect("the bridge");
+        let input = process.stdin.take().expect("its input");
+        let output = BufReader::new(process.stdout.take().expect("its output")).lines();
+        let mut bridge =
+            Self { process, input, output, directory, transcript: String::new(), next_id: 0 };
+        let hello = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "e2e", "version": "1" },
+        });
+        bridge.request("initialize", hello).await;
+        bridge.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+        bridge
+    }
+
+    /// Sends one request and waits for its answer.
+    pub async fn request(&mut self, method: &str, parameters: Value) -> Value {
+        let id = self.begin(method, parameters).await;
+        self.answer(id).await
+    }
+
+    /// Sends one request without waiting; gives its id.
+    pub async fn begin(&mut self, method: &str, parameters: Value) -> u64 {
+        self.next_id += 1;
+        let id = self.next_id;
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": parameters }))
+            .await;
+        id
+    }
+
+    /// Waits for the answer to the request `id`, passing over everything else.
+    pub async fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let line = tokio::time::timeout(LIMIT, self.output.next_line());
+            let line = line.await.expect("a line in time").expect("a line");
+            let line = line.unwrap_or_else(|| panic!("the bridge left: {}", self.errors()));
+            self.transcript.push_str(&line);
+            self.transcript.push('\n');
+            let message: Value = serde_json::from_str(&line).expect("stdout carries JSON alone");
+            if message["id"] == id {
+                assert!(message["error"].is_null(), "{message}");
+                return message["result"].clone();
+            }
+        }
+    }
+
+    /// Calls one tool.
+    pub async fn call(&mut self, tool: &str, arguments: Value) -> ToolResult {
+        let result = self.request("tools/call", json!({ "name": tool, "arguments": arguments }));
+        ToolResult::of(&result.await)
+    }
+
+    /// Closes the input, as a client that leaves, and waits for a clean end.
+    pub async fn leave(self) -> String {
+        let Self { mut process, input, directory, transcript, .. } = self;
+        drop(input);
+        let status = tokio::time::timeout(Duration::from_secs(10), process.wait());
+        let status = status.await.expect("an end in time").expect("a status");
+        assert!(status.success(), "{status}");
+        let errors = fs::read_to_string(directory.path().join("stderr")).unwrap_or_default();
+        transcript + &errors
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id().expect("a running bridge")
+    }
+
+    /// All that it wrote to its standard output so far.
+    pub fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
+    /// All that it wrote to its standard error so far.
+    pub fn errors(&self) -> String {
+        fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// Its home: what it keeps between runs is in there.
+    pub fn home(&self) -> PathBuf {
+        self.directory.path().into()
+    }
+
+    async fn send(&mut self, message: &Value) {
+        let line = format!("{message}\n");
+        self.input.write_all(line.as_bytes()).await.expect("an open bridge");
+    }
+}
+
+impl ToolResult {
+    /// Reads an MCP `CallToolResult`.
+    pub fn of(result: &Value) -> Self {
+        let blocks = result["content"].as_array().cloned().unwrap_or_default();
+        let texts: Vec<_> = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
+        Self { text: texts.join("\n"), is_error: result["isError"] == true }
+    }
+}
+
+/// Runs a sub-command of the bridge to its end.
+pub async fn run(address: &str, role: &AppRole, arguments: &[&str]) -> std::process::Output {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    command(address, role, directory.path().into())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("the bridge")
+}
+
+fn command(address: &str, role: &AppRole, home: PathBuf) -> Command {
+    let mut command = Command::new(programs::bridge());
+    // Nothing of the developer's own environment may decide a test.
+    command
+        .env_clear()
+        .env("HOME", &home)
+        .env("XDG_CACHE_HOME", home.join("cache"))
+        .env("XDG_CONFIG_HOME", home.join("config"))
+        .env("VAULT_ADDR", address)
+        .env("MCP_BRIDGE_ROLE_ID_FILE", role.role_id_file())
+        .env("MCP_BRIDGE_SECRET_ID_FILE", role.secret_id_file())
+        .kill_on_drop(true);
+    command
+}
