@@ -1,1 +1,44 @@
-//! Placeholder while the crate is laid out.
+//! Write a secrets engine for HashiCorp Vault or OpenBao in Rust.
+//!
+//! An engine implements [`Backend`]: it declares its [`Path`]s once, with typed [`Field`]s,
+//! operations and help, and [`serve`] does the rest: the protocol, routing, parsing, storage,
+//! many mounts in one process, and the rules that keep an operation from running twice.
+//!
+//! What the SDK guarantees, whatever a handler does:
+//! - An operation reaches a handler only if a path declares it; everything else, known or not, is
+//!   "unsupported operation", decided before the request's data is parsed.
+//! - An operation that may write ([`Effect::MayWrite`]) is refused on a node that may not, before
+//!   the handler runs; the host then forwards the request. Once begun it runs to its end.
+//! - An operation that calls out ([`Effect::CallsOut`]) never ends in a status that a host's own
+//!   client would answer by repeating it.
+//! - A panic ends its request, not the process; a deadline below the host's ends what hangs.
+//! - Response data can't turn into a raw HTTP answer.
+//!
+//! The crate knows nothing of any particular engine, and shows neither gRPC nor protobuf types.
+
+mod backend;
+mod error;
+mod field;
+mod grpc;
+mod operation;
+mod path;
+mod request;
+mod response;
+mod router;
+mod serve;
+mod storage;
+mod system_view;
+
+pub use backend::{Backend, Setup, SpecialPaths};
+pub use error::{Error, READ_ONLY};
+pub use field::{Field, FieldError, FieldType, FieldValue, Fields, Given};
+pub use operation::{Effect, Operation};
+pub use path::Path;
+pub use request::{Call, Caller};
+pub use response::Response;
+pub use router::{Incoming, Router};
+pub use serve::{ServeError, serve};
+pub use storage::{InMemoryStorage, Storage, StorageError};
+pub use system_view::{
+    Entity, ReplicationState, StaticSystemView, SystemView, SystemViewError,
+};

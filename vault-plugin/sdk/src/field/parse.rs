@@ -1,0 +1,276 @@
+//! From JSON text to a typed value, leniently in form and strictly in meaning.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{FieldType, FieldValue};
+
+/// Why a value doesn't fit its field. Never quotes the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// The value has another shape; says which is wanted.
+    #[error("{0}")]
+    Wanted(&'static str),
+    /// A secret came as something else than a string.
+    #[error(
+        "a secret must be a JSON string; this value now stands in clear in the audit log: change it"
+    )]
+    SecretInClear,
+}
+
+use FieldError::Wanted;
+
+/// Parses the JSON text of one field.
+pub(crate) fn parse(kind: FieldType, raw: &RawValue) -> Result<FieldValue, FieldError> {
+    let value: Value =
+        serde_json::from_str(raw.get()).map_err(|_| Wanted("not valid JSON, or nested too deep"))?;
+    match (&value, kind) {
+        (Value::Null, _) => return Ok(FieldValue::Null),
+        // An empty body is a body.
+        (Value::String(text), _) if text.is_empty() && kind != FieldType::Text => {
+            return Ok(FieldValue::Null);
+        }
+        _ => {}
+    }
+    Ok(match kind {
+        FieldType::Str => FieldValue::Str(scalar(value).ok_or(Wanted("wants text"))?),
+        FieldType::Secret => match value {
+            Value::String(text) => FieldValue::Secret(SecretString::from(text)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                return Err(FieldError::SecretInClear);
+            }
+        },
+        FieldType::Int => FieldValue::Int(int(&value).ok_or(Wanted("wants a whole number"))?),
+        FieldType::Bool => FieldValue::Bool(boolean(&value).ok_or(Wanted("wants true or false"))?),
+        FieldType::Duration => FieldValue::Duration(
+            duration(&value).ok_or(Wanted("wants a duration, such as 30, \"30s\", \"1m30s\" or \"1h\""))?,
+        ),
+        FieldType::List => FieldValue::List(list(value)?),
+        FieldType::Pairs => FieldValue::Pairs(pairs(value)?),
+        FieldType::Text => FieldValue::Str(pieces(value)?),
+        FieldType::Json => match value {
+            Value::Object(_) => FieldValue::Str(raw.get().to_owned()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                FieldValue::Str(pieces(value)?)
+            }
+        },
+    })
+}
+
+fn scalar(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn int(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The spellings of Go's `strconv.ParseBool`, which hosts use.
+fn boolean(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => match number.as_i64() {
+            Some(1) => Some(true),
+            Some(0) => Some(false),
+            _ => None,
+        },
+        Value::String(text) => match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+            _ => None,
+        },
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn duration(value: &Value) -> Option<Duration> {
+    match value {
+        Value::Number(number) => number.as_u64().map(Duration::from_secs),
+        Value::String(text) => duration_text(text.trim()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn duration_text(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        let number: u64 = number.parse().ok()?;
+        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, next) = tail.split_at(unit_end);
+        let part = match unit {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "m" => Duration::from_secs(number.checked_mul(60)?),
+            "h" => Duration::from_secs(number.checked_mul(3_600)?),
+            "d" => Duration::from_secs(number.checked_mul(86_400)?),
+            _ => return None,
+        };
+        total = total.checked_add(part)?;
+        rest = next;
+    }
+    Some(total)
+}
+
+fn list(value: Value) -> Result<Vec<String>, FieldError> {
+    const WANTED: FieldError = Wanted("wants a list of texts, or one text with commas between");
+    match value {
+        Value::Array(items) => {
+            items.into_iter().map(|item| scalar(item).ok_or(WANTED)).collect()
+        }
+        Value::String(text) if text.trim_start().starts_with('[') => {
+            let items: Vec<String> = serde_json::from_str(&text).map_err(|_| WANTED)?;
+            Ok(items)
+        }
+        Value::String(text) => Ok(text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()),
+        Value::Number(_) | Value::Bool(_) => scalar(value).map(|item| vec![item]).ok_or(WANTED),
+        Value::Null | Value::Object(_) => Err(WANTED),
+    }
+}
+
+fn pairs(value: Value) -> Result<Vec<(String, String)>, FieldError> {
+    const WANTED: FieldError =
+        Wanted("wants texts by name: an object, its JSON text, or name=value");
+    let one = |item: &str| {
+        item.split_once('=')
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .ok_or(WANTED)
+    };
+    match value {
+        Value::Object(object) => object
+            .into_iter()
+            .map(|(name, value)| scalar(value).map(|value| (name, value)).ok_or(WANTED))
+            .collect(),
+        Value::String(text) if text.trim_start().starts_with('{') => {
+            match serde_json::from_str(&text) {
+                Ok(object @ Value::Object(_)) => pairs(object),
+                _ => Err(WANTED),
+            }
+        }
+        Value::String(text) => Ok(vec![one(&text)?]),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(text) => one(&text),
+                _ => Err(WANTED),
+            })
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Err(WANTED),
+    }
+}
+
+fn pieces(value: Value) -> Result<String, FieldError> {
+    const WANTED: FieldError = Wanted("wants a string, or a list of strings that are joined");
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(text) => Ok(text),
+                _ => Err(WANTED),
+            })
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Err(WANTED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(kind: FieldType, json: &str) -> Result<FieldValue, FieldError> {
+        parse(kind, &RawValue::from_string(json.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn durations_as_vault_users_type_them() {
+        for (json, seconds) in
+            [("30", 30), ("\"30\"", 30), ("\"30s\"", 30), ("\"1m30s\"", 90), ("\"1h\"", 3600), ("\"2d\"", 172_800)]
+        {
+            let Ok(FieldValue::Duration(duration)) = value(FieldType::Duration, json) else {
+                panic!("{json}")
+            };
+            assert_eq!(duration.as_secs(), seconds, "{json}");
+        }
+        for json in ["-1", "1.5", "\"1x\"", "\"s\"", "\"-3s\"", "true", "[]", "\"99999999999999999999h\""] {
+            assert!(value(FieldType::Duration, json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn lists_from_commas_json_text_and_arrays() {
+        for json in ["\"a,b\"", "\"a, b,\"", "[\"a\",\"b\"]", "\"[\\\"a\\\",\\\"b\\\"]\""] {
+            let Ok(FieldValue::List(items)) = value(FieldType::List, json) else { panic!("{json}") };
+            assert_eq!(items, ["a", "b"], "{json}");
+        }
+        assert!(value(FieldType::List, "{}").is_err());
+    }
+
+    #[test]
+    fn pairs_from_objects_their_text_and_items() {
+        for json in ["{\"a\":\"1\"}", "{\"a\":1}", "\"{\\\"a\\\":\\\"1\\\"}\"", "\"a=1\"", "[\"a=1\"]"] {
+            let Ok(FieldValue::Pairs(items)) = value(FieldType::Pairs, json) else { panic!("{json}") };
+            assert_eq!(items, [("a".to_owned(), "1".to_owned())], "{json}");
+        }
+        for json in ["\"a\"", "[1]", "{\"a\":{}}", "7"] {
+            assert!(value(FieldType::Pairs, json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_a_string_and_nothing_else() {
+        assert!(matches!(value(FieldType::Secret, "\"s\""), Ok(FieldValue::Secret(_))));
+        for json in ["1234", "true", "[\"s\"]", "{\"s\":1}"] {
+            assert_eq!(value(FieldType::Secret, json).unwrap_err(), FieldError::SecretInClear, "{json}");
+        }
+    }
+
+    #[test]
+    fn json_is_kept_to_the_letter() {
+        let text = "{\"n\": 9007199254740993,\"f\":1.0}";
+        for json in [text.to_owned(), serde_json::to_string(text).unwrap()] {
+            let Ok(FieldValue::Str(kept)) = value(FieldType::Json, &json) else { panic!("{json}") };
+            assert_eq!(kept, text);
+        }
+        let Ok(FieldValue::Str(joined)) = value(FieldType::Json, "[\"{\\\"a\\\":\",\"1}\"]") else { panic!() };
+        assert_eq!(joined, "{\"a\":1}");
+        assert!(value(FieldType::Json, "[{\"a\":1}]").is_err());
+    }
+
+    #[test]
+    fn empty_and_null_mean_back_to_the_default() {
+        for kind in [FieldType::Str, FieldType::Int, FieldType::List, FieldType::Secret, FieldType::Duration] {
+            assert!(matches!(value(kind, "\"\""), Ok(FieldValue::Null)));
+            assert!(matches!(value(kind, "null"), Ok(FieldValue::Null)));
+        }
+        assert!(matches!(value(FieldType::Text, "\"\""), Ok(FieldValue::Str(_))));
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        assert!(value(FieldType::Json, &deep).is_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! The router's promises, on a small engine.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::backend::{Setup, SpecialPaths};
+use crate::field::{Field, FieldType};
+use crate::storage::InMemoryStorage;
+use crate::system_view::{ReplicationState, StaticSystemView};
+
+#[derive(Default)]
+struct Toy {
+    ran: AtomicUsize,
+}
+
+impl Backend for Toy {
+    const VERSION: &'static str = "v0.0.1";
+    const HELP: &'static str = "A toy.";
+
+    fn new(_setup: Setup) -> Self {
+        Self::default()
+    }
+
+    fn special_paths() -> SpecialPaths {
+        SpecialPaths::default()
+    }
+
+    fn paths() -> Vec<Path<Self>> {
+        vec![
+            Path::new("things", "All things").operation(Operation::List, Effect::Pure, "Lists", |_, _| async {
+                Ok(Response::list(vec!["a".into()], serde_json::Map::new()))
+            }),
+            Path::new("things/:name", "One thing")
+                .fields([
+                    Field::new("name", FieldType::Str, "The thing."),
+                    Field::new("base_url", FieldType::Str, "Where.").default("nowhere"),
+                ])
+                .exists(|_, call: Call| async move { Ok(call.fields.text("name") == "old") })
+                .write(Effect::MayWrite, "Writes", |toy: Arc<Self>, call| async move {
+                    toy.ran.fetch_add(1, Ordering::SeqCst);
+                    Response::data(serde_json::json!({ "name": call.fields.text("name"), "base_url": call.fields.text("base_url") }))
+                })
+                .operation(Operation::Read, Effect::Pure, "Reads", |_, _| async { Ok(Response::empty()) }),
+            Path::new("call", "Calls").operation(Operation::Update, Effect::CallsOut, "Calls", |toy: Arc<Self>, _| async move {
+                toy.ran.fetch_add(1, Ordering::SeqCst);
+                panic!("a defect")
+            }),
+            Path::new("hang", "Hangs").operation(Operation::Update, Effect::CallsOut, "Hangs", |_, _| async {
+                std::future::pending().await
+            }),
+        ]
+    }
+}
+
+fn incoming(path: &str, data: &str) -> Incoming {
+    Incoming {
+        id: "r-1".into(),
+        path: path.into(),
+        data: data.into(),
+        caller: Caller::default(),
+        wrap_ttl: None,
+        mount_point: "toy/".into(),
+        storage: Arc::new(InMemoryStorage::default()),
+    }
+}
+
+async fn handle(state: u32, operation: Operation, path: &str, data: &str) -> (usize, Result<Response, Error>) {
+    let toy = Arc::new(Toy::default());
+    let system = StaticSystemView { state: ReplicationState(state), local: false };
+    let result = Router::default().handle(&toy, &system, operation, incoming(path, data)).await;
+    (toy.ran.load(Ordering::SeqCst), result)
+}
+
+const STANDALONE: u32 = 12_288;
+const STANDBY: u32 = 24_576;
+
+#[tokio::test]
+async fn a_standby_refuses_a_write_before_the_handler_runs() {
+    let (ran, result) = handle(STANDBY, Operation::Update, "things/a", "null").await;
+    assert!(matches!(result, Err(Error::ReadOnly)), "{result:?}");
+    assert_eq!(ran, 0);
+    let (ran, result) = handle(STANDALONE, Operation::Update, "things/a", "null").await;
+    assert!(result.is_ok());
+    assert_eq!(ran, 1);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_call_is_an_unknown_outcome_that_no_client_repeats() {
+    let (ran, result) = handle(STANDBY, Operation::Update, "call", "null").await;
+    let Err(Error::Coded { status: 424, message }) = result else { panic!("{result:?}") };
+    assert_eq!(ran, 1, "a call runs on a standby too");
+    assert!(message.starts_with("outcome_unknown: "), "{message}");
+    assert!(message.ends_with("(request_id r-1)"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_ends_before_the_hosts_limit() {
+    let started = tokio::time::Instant::now();
+    let (_, result) = handle(STANDALONE, Operation::Update, "hang", "null").await;
+    assert!(matches!(result, Err(Error::Coded { status: 424, .. })), "{result:?}");
+    assert!(started.elapsed() < Duration::from_secs(90));
+}
+
+#[tokio::test]
+async fn unknown_fields_are_refused_with_the_nearest_name_and_nothing_runs() {
+    let (ran, result) = handle(STANDALONE, Operation::Update, "things/a", r#"{"base_ulr":"x"}"#).await;
+    let Err(Error::Invalid(message)) = result else { panic!("{result:?}") };
+    assert!(message.contains(r#"Did you mean "base_url"?"#), "{message}");
+    assert_eq!(ran, 0);
+    // A query is the host's place too.
+    let (_, result) = handle(STANDALONE, Operation::Read, "things/a", r#"{"list":"false"}"#).await;
+    assert!(result.is_ok());
+}
+
+#[tokio::test]
+async fn a_path_parameter_wins_and_a_differing_body_field_is_refused() {
+    let (_, result) = handle(STANDALONE, Operation::Update, "things/a", r#"{"name":"a"}"#).await;
+    assert_eq!(result.unwrap().as_data().unwrap()["name"], "a");
+    for other in [r#"{"name":"b"}"#, r#"{"name":["a"]}"#, r#"{"name":null}"#] {
+        let (ran, result) = handle(STANDALONE, Operation::Update, "things/a", other).await;
+        assert!(matches!(result, Err(Error::Invalid(_))), "{other}: {result:?}");
+        assert_eq!(ran, 0);
+    }
+}
+
+#[tokio::test]
+async fn routes_by_whole_segments() {
+    for path in ["", "thing", "things/a/b", "things//a", "/things/a", "things/a//"] {
+        let (_, result) = handle(STANDALONE, Operation::Read, path, "null").await;
+        assert!(matches!(result, Err(Error::UnsupportedPath)), "{path}: {result:?}");
+    }
+    let (_, result) = handle(STANDALONE, Operation::List, "things/", "null").await;
+    assert!(result.is_ok());
+    let (_, result) = handle(STANDALONE, Operation::Delete, "things/a", "null").await;
+    assert!(matches!(result, Err(Error::UnsupportedOperation)), "{result:?}");
+}
+
+#[tokio::test]
+async fn existence_is_answered_only_where_declared() {
+    let toy = Arc::new(Toy::default());
+    let router = Router::<Toy>::default();
+    assert_eq!(router.exists(&toy, incoming("things/old", "null")).await.unwrap(), Some(true));
+    assert_eq!(router.exists(&toy, incoming("things/new", "null")).await.unwrap(), Some(false));
+    assert_eq!(router.exists(&toy, incoming("call", "null")).await.unwrap(), None);
+    assert_eq!(router.exists(&toy, incoming("nowhere", "null")).await.unwrap(), None);
+}
+
+#[test]
+fn help_shows_every_path_and_field() {
+    let router = Router::<Toy>::default();
+    let mount = router.help("").unwrap();
+    for path in ["things\n", "things/<name>", "call"] {
+        assert!(mount.contains(path), "{mount}");
+    }
+    let one = router.help("things/x").unwrap();
+    for text in ["One thing", "base_url (string)", "Where. Default: nowhere.", "create", "read"] {
+        assert!(one.contains(text), "{one}");
+    }
+    assert!(router.help("nowhere").is_err());
+}
+
+#[test]
+fn response_data_never_becomes_a_raw_answer_or_an_error() {
+    for key in ["http_status_code", "error"] {
+        assert!(Response::data(serde_json::json!({ key: 200 })).is_err());
+    }
+    assert!(Response::data([1]).is_err());
+}

@@ -1,0 +1,48 @@
+//! The engine as a process: what `main` calls.
+
+use std::sync::Arc;
+
+use proto::logical::plugin_version_server::PluginVersionServer;
+use proto::multiplexing::plugin_multiplexing_server::PluginMultiplexingServer;
+use proto::pb::backend_server::BackendServer;
+use tonic::service::Routes;
+
+use crate::backend::Backend;
+use crate::grpc::{BackendService, Connect, Multiplexing, Version};
+
+pub use go_plugin::ServeError;
+
+/// The largest request taken, in bytes: a little over what the hosts' listeners let through
+/// (32 MiB), since a larger one would be cut off by the host first. tonic's own 4 MiB would turn a
+/// large request into a 500.
+const MAX_REQUEST: usize = 33 << 20;
+
+/// Serves the engine to the host that started this process, until the host ends it.
+///
+/// Prints one line on stdout, for the host, and logs on stderr.
+///
+/// # Errors
+/// When the process was not started by a host, or the host's offer doesn't fit.
+pub async fn serve<B: Backend>() -> Result<(), ServeError> {
+    // The same name and value on Vault and OpenBao, and the protocol with pinned mutual TLS and
+    // many mounts in one process: Vault 1.12 and later, every OpenBao.
+    let config = go_plugin::ServeConfig::new(
+        "VAULT_BACKEND_PLUGIN",
+        "6669da05-b1c8-4f49-97d9-c8e5bed98e20",
+        5,
+    );
+    go_plugin::serve(config, |broker| {
+        let connect: Connect = Arc::new(move |id| {
+            let broker = broker.clone();
+            Box::pin(async move { broker.connect(id).await.map_err(|error| error.to_string()) })
+        });
+        Routes::new(
+            BackendServer::new(BackendService::<B>::new(connect))
+                .max_decoding_message_size(MAX_REQUEST)
+                .max_encoding_message_size(usize::MAX),
+        )
+        .add_service(PluginMultiplexingServer::new(Multiplexing))
+        .add_service(PluginVersionServer::new(Version(B::VERSION)))
+    })
+    .await
+}
