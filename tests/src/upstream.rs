@@ -86,7 +86,13 @@ impl Upstream {
 
     /// Starts one with a certificate by `authority`.
     pub async fn start_with(authority: &Authority) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        Self::start_at([127, 0, 0, 1], 0, authority).await
+    }
+
+    /// Starts one at a given address; port 0 is any.
+    pub async fn start_at(address: [u8; 4], port: u16, authority: &Authority) -> Self {
+        let address = Ipv4Addr::from(address);
+        let listener = TcpListener::bind((address, port)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(authority.server_config()));
         let state = Arc::new(State {

@@ -1,4 +1,13 @@
 //! End-to-end cases on a real server; one binary, because linking is what takes long.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail their test")]
+#![expect(clippy::unwrap_used, reason = "a helper that fails, fails its test")]
 
+mod addresses;
+mod agent;
+mod deputy;
+mod engine;
+mod faults;
 mod fixtures;
+mod leak;
+mod once;
+mod policy;
+mod requests;

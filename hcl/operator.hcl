@@ -1,0 +1,37 @@
+# Who defines services and watches over the mount, but enters no secret and makes no call.
+# A service that needs a credential names a shared one, written by who holds secret-writer.hcl;
+# the engine refuses a definition that would send it anywhere but where it was written for.
+
+path "mcp-proxy/config" {
+  # sudo: these are the mount's ceilings, its allowed networks and the kill switch.
+  capabilities = ["read", "create", "update", "sudo"]
+}
+
+path "mcp-proxy/services" {
+  capabilities = ["create", "update", "list"]
+}
+
+path "mcp-proxy/services/*" {
+  capabilities = ["create", "read", "update", "patch", "delete", "list"]
+}
+
+# Names and versions of credentials: never their material, which no path gives out.
+path "mcp-proxy/credentials" {
+  capabilities = ["list"]
+}
+
+path "mcp-proxy/credentials/*" {
+  capabilities = ["read", "list"]
+}
+
+path "mcp-proxy/info" {
+  capabilities = ["read"]
+}
+
+path "mcp-proxy/catalog" {
+  capabilities = ["read"]
+}
+
+path "mcp-proxy/catalog/*" {
+  capabilities = ["read"]
+}

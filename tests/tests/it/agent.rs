@@ -1,0 +1,137 @@
+//! The agent's whole way: MCP client, bridge, Vault, plugin, upstream.
+
+use e2e::bridge::{self, Bridge};
+use e2e::forms;
+use e2e::world::World;
+use serde_json::json;
+
+const READER: &str = r#"
+path "mcp-proxy/catalog" { capabilities = ["read"] }
+path "mcp-proxy/catalog/demo" { capabilities = ["read"] }
+path "mcp-proxy/proxy/demo/GET" { capabilities = ["update"] }
+"#;
+
+#[tokio::test]
+async fn an_agent_finds_reads_and_never_sees_the_key() {
+    let world = World::start().await;
+    let (upstream, token) = world.service("demo").await;
+    let fields = json!({ "description": "A demo API" });
+    world.root.write("mcp-proxy/services/demo", fields).await.ok();
+    let role = world.app_role("agent", READER).await;
+    let mut agent = Bridge::start(world.server.address(), &role).await;
+
+    let tools = agent.request("tools/list", json!({})).await;
+    let names: Vec<_> =
+        tools["tools"].as_array().unwrap().iter().map(|tool| tool["name"].clone()).collect();
+    assert_eq!(names, ["list_services", "proxy_read", "proxy_request"]);
+
+    let overview = agent.call("list_services", json!({})).await;
+    assert!(!overview.is_error, "{}", overview.text);
+    assert!(overview.text.contains("demo: A demo API"), "{}", overview.text);
+
+    let read = agent.call("proxy_read", json!({ "service": "demo", "path": "/headers" })).await;
+    assert!(!read.is_error, "{}", read.text);
+    assert!(read.text.starts_with("200 OK · demo · GET /headers · "), "{}", read.text);
+    assert!(read.text.contains("redacted: credential of"), "{}", read.text);
+    assert_eq!(upstream.only().header("authorization"), Some(&*format!("Bearer {token}")));
+
+    let all = agent.leave().await;
+    assert_eq!(forms::found(all.as_bytes(), &token), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_the_policy_forbids_is_said_and_not_sent() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let role = world.app_role("agent", READER).await;
+    let mut agent = Bridge::start(world.server.address(), &role).await;
+    let change = json!({ "service": "demo", "method": "POST", "path": "/a", "json": {} });
+    let answer = agent.call("proxy_request", change).await;
+    assert!(answer.is_error && answer.text.starts_with("not_permitted: "), "{}", answer.text);
+    for (what, arguments) in [
+        ("path", json!({ "service": "demo", "path": "/../admin" })),
+        ("URL", json!({ "service": "demo", "path": "https://evil.test/" })),
+        ("host", json!({ "service": "demo", "path": "//evil.test/" })),
+        ("header", json!({ "service": "demo", "path": "/a", "headers": { "Authorization": "x" } })),
+        ("service", json!({ "service": "demon", "path": "/a" })),
+    ] {
+        let answer = agent.call("proxy_read", arguments).await;
+        assert!(answer.is_error, "{what}: {}", answer.text);
+        assert!(!answer.text.contains("API key"), "{what}: {}", answer.text);
+    }
+    assert_eq!(upstream.connections(), 0);
+    agent.leave().await;
+}
+
+#[tokio::test]
+async fn a_live_agent_survives_rotation_a_killed_plugin_and_a_seal() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let role = world.app_role("agent", READER).await;
+    let mut agent = Bridge::start(world.server.address(), &role).await;
+    let read = || json!({ "service": "demo", "path": "/a" });
+    let first = agent.call("proxy_read", read()).await;
+    assert!(first.text.starts_with("200 OK"), "{}", first.text);
+
+    let next = world.secret();
+    world.root.write("mcp-proxy/services/demo", json!({ "token": next })).await.ok();
+    let refused = agent.call("proxy_read", read()).await;
+    assert!(
+        refused.is_error && refused.text.starts_with("credential_refused: "),
+        "{}",
+        refused.text
+    );
+    let upstream = upstream.demanding("authorization", &format!("Bearer {next}"));
+    assert!(agent.call("proxy_read", read()).await.text.starts_with("200 OK"));
+
+    world.server.kill_plugins();
+    e2e::wait::until("the server to notice", async || {
+        world.server.plugins().is_empty().then_some(())
+    })
+    .await;
+    let after = agent.call("proxy_read", read()).await;
+    assert!(after.text.starts_with("200 OK"), "{}", after.text);
+
+    world.server.seal().await;
+    let sealed = agent.call("proxy_read", read()).await;
+    assert!(sealed.is_error && sealed.text.starts_with("vault_unavailable: "), "{}", sealed.text);
+    world.server.unseal().await;
+    let after = agent.call("proxy_read", read()).await;
+    assert!(after.text.starts_with("200 OK"), "{}", after.text);
+    assert_eq!(upstream.seen().len(), 5);
+    agent.leave().await;
+}
+
+#[tokio::test]
+async fn several_calls_run_at_once_and_come_back_as_they_end() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let role = world.app_role("agent", READER).await;
+    let mut agent = Bridge::start(world.server.address(), &role).await;
+    let call = |path: &str| json!({ "name": "proxy_read", "arguments": { "service": "demo", "path": path } });
+    let slow = agent.begin("tools/call", call("/hold")).await;
+    upstream.saw(1).await;
+    let quick = agent.begin("tools/call", call("/a")).await;
+    let answer = agent.answer(quick).await;
+    assert!(bridge::ToolResult::of(&answer).text.starts_with("200 OK"), "{answer}");
+    upstream.release();
+    let answer = agent.answer(slow).await;
+    assert!(bridge::ToolResult::of(&answer).text.starts_with("200 OK"), "{answer}");
+    agent.leave().await;
+}
+
+#[tokio::test]
+async fn the_command_line_calls_with_exit_codes() {
+    let world = World::start().await;
+    let (_upstream, _) = world.service("demo").await;
+    let role = world.app_role("agent", READER).await;
+    for (method, path, code) in
+        [("GET", "/a", 0), ("GET", "/status/404", 22), ("POST", "/a", 3), ("GET", "/../a", 3)]
+    {
+        let arguments = ["call", "demo", method, path];
+        let output = bridge::run(world.server.address(), &role, &arguments).await;
+        assert_eq!(output.status.code(), Some(code), "{method} {path}: {output:?}");
+    }
+    let output = bridge::run("http://127.0.0.1:9", &role, &["call", "demo", "GET", "/a"]).await;
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+}

@@ -1,0 +1,82 @@
+//! What must survive: reload, a killed plugin, seal and unseal, a restart of the server.
+
+use std::time::Instant;
+
+use e2e::server::Storage;
+use e2e::wait;
+use e2e::world::World;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_reload_starts_a_new_process_and_loses_nothing() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let before = world.server.plugins();
+    let reload = json!({ "plugin": "mcp-proxy" });
+    world.root.write("sys/plugins/reload/backend", reload).await.ok();
+    works(&world).await;
+    assert_ne!(world.server.plugins(), before);
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn after_kill_9_with_calls_in_flight_the_next_call_works() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let calls: Vec<_> = (0..4)
+        .map(|_| {
+            let api = world.root.clone();
+            tokio::spawn(async move {
+                let body = json!({ "path": "/hold" });
+                api.send("POST", "mcp-proxy/proxy/demo/POST", Some(&body)).await
+            })
+        })
+        .collect();
+    upstream.saw(4).await;
+    world.server.kill_plugins();
+    for call in calls {
+        // The server's own answer: nobody can know the outcome.
+        assert_eq!(call.await.unwrap().unwrap().status, 500);
+    }
+    let killed = Instant::now();
+    works(&world).await;
+    assert!(killed.elapsed().as_secs() < 5, "{:?}", killed.elapsed());
+    assert_eq!(upstream.seen().len(), 5, "no call was repeated");
+}
+
+#[tokio::test]
+async fn seal_ends_calls_in_flight_and_unseal_brings_everything_back() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let api = world.root.clone();
+    let call = tokio::spawn(async move {
+        let body = json!({ "path": "/hold" });
+        api.send("POST", "mcp-proxy/proxy/demo/GET", Some(&body)).await
+    });
+    upstream.saw(1).await;
+    world.server.seal().await;
+    assert!(call.await.unwrap().unwrap().status >= 500);
+    wait::until("the plugin to be gone", async || world.server.plugins().is_empty().then_some(()))
+        .await;
+    world.server.unseal().await;
+    works(&world).await;
+}
+
+#[tokio::test]
+async fn a_restart_of_the_server_on_raft_loses_nothing() {
+    let mut world = World::start_on(Storage::Raft).await;
+    let reach = json!({ "upstream_cidrs": "127.0.0.0/8" });
+    world.root.write("mcp-proxy/config", reach).await.ok();
+    let (_upstream, _) = world.service("demo").await;
+    let before = world.root.read("mcp-proxy/services/demo").await.ok();
+    world.server.restart().await;
+    let after = world.root.read("mcp-proxy/services/demo").await.ok();
+    assert_eq!(before.data(), after.data());
+    works(&world).await;
+}
+
+async fn works(world: &World) {
+    let call = json!({ "path": "/a" });
+    let answer = world.root.write("mcp-proxy/proxy/demo/GET", call).await.ok();
+    assert_eq!(answer.data()["status"], 200, "{}", answer.text);
+}
