@@ -1,0 +1,14 @@
+//! Keeps the memory of the process out of files and debuggers.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// Turns core dumps off for good and, on Linux, refuses debuggers of the same user.
+pub(crate) fn forbid() -> io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // The limit alone doesn't hold for a core_pattern that is a pipe (core(5)).
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
