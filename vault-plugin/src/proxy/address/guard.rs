@@ -61,17 +61,18 @@ pub enum Refusal {
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let class = self.class;
-        match self.refusal {
-            Refusal::Denied => write!(f, "the address ({class}) is a denied destination"),
-            Refusal::NeverOpened => write!(f, "the address is {class}, which is never dialled"),
-            Refusal::NotInService => {
-                write!(f, "the address is {class}, which the service doesn't open")
-            }
-            Refusal::NotInMount => {
-                write!(f, "the address is {class}, which the mount doesn't open")
-            }
-        }
+        write!(f, "the address is {}, {}", self.class, self.refusal)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Denied => "a denied destination",
+            Self::NeverOpened => "which is never dialled",
+            Self::NotInService => "which the service's upstream_cidrs doesn't open",
+            Self::NotInMount => "which the mount's upstream_cidrs doesn't open",
+        })
     }
 }
 

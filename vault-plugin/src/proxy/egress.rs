@@ -1,0 +1,136 @@
+//! The way out: the only room that opens sockets. It dials judged addresses alone, and sends once.
+//!
+//! There are no redirects here, no proxies from the environment and no retries: a 3xx is an answer,
+//! and a request of which a byte was written is never written again.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::address::AddressGuard;
+use super::origin::{Origin, Scheme};
+
+mod connection;
+mod decode;
+mod dial;
+mod error;
+mod exchange;
+mod pool;
+mod request;
+mod resolver;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod verify;
+
+pub use error::{EgressError, OutcomeUnknown, TlsFailure, Undecodable, Unreachable};
+pub use request::{Limits, OutboundRequest, RequestError, UpstreamResponse};
+pub use resolver::Resolver;
+pub use tls::{TlsTrust, TrustError};
+
+use dial::Dialer;
+use exchange::{Failure, exchange};
+use pool::{Keep, Lease, Pool};
+use tls::TlsSettings;
+
+/// Where the requests of one service go, and what protects them on the way.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The one place to send to.
+    pub origin: Origin,
+    /// Dialled instead of resolving the origin's host; judged like any other address.
+    pub address: Option<IpAddr>,
+    /// Which addresses may be dialled.
+    pub guard: AddressGuard,
+    /// Whom to believe; unused for plaintext.
+    pub trust: TlsTrust,
+}
+
+/// The connections to one destination, for one service definition and credential version.
+///
+/// Two of them share nothing: no connection, no TLS session. When one is dropped, its idle
+/// connections are closed.
+pub struct Upstream {
+    pool: Arc<Pool>,
+}
+
+impl Upstream {
+    /// Prepares a destination; opens nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError`] if the trust settings can't be used.
+    pub fn new(destination: Destination, resolver: Arc<Resolver>) -> Result<Self, TrustError> {
+        Self::with_keep(destination, resolver, Keep::default())
+    }
+
+    fn with_keep(
+        destination: Destination,
+        resolver: Arc<Resolver>,
+        keep: Keep,
+    ) -> Result<Self, TrustError> {
+        let Destination { origin, address, guard, trust } = destination;
+        let tls = match origin.scheme {
+            Scheme::Http => None,
+            Scheme::Https => Some(TlsSettings::new(&origin.host, &trust)?),
+        };
+        let dialer = Dialer { origin, address, guard, tls, resolver };
+        Ok(Self { pool: Arc::new(Pool::new(dialer, keep)) })
+    }
+
+    /// Sends a request once, and reads the whole answer, decoded.
+    ///
+    /// If the future is dropped, an HTTP/1.1 connection is closed and an HTTP/2 stream is reset.
+    /// A request of which not one byte was written, because the kept connection was already
+    /// closed, goes out once more on a new connection; nothing else is ever repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressError`]; [`EgressError::sent`] tells whether the request may have been executed.
+    pub async fn send(
+        &self,
+        request: OutboundRequest,
+        limits: &Limits,
+    ) -> Result<UpstreamResponse, EgressError> {
+        let lease = self.pool.checkout(limits.deadline).await?;
+        // A clone shares the bytes of values and body.
+        let spare = lease.reused.then(|| request.clone());
+        match (self.attempt(lease, request, limits).await, spare) {
+            (Err(Failure::NotWritten), Some(spare)) => {
+                let lease = self.pool.fresh(limits.deadline).await?;
+                self.attempt(lease, spare, limits).await
+            }
+            (answer, _) => answer,
+        }
+        .map_err(|failure| match failure {
+            Failure::NotWritten => Unreachable::ConnectionLost.into(),
+            Failure::Final(error) => error,
+        })
+    }
+
+    async fn attempt(
+        &self,
+        lease: Lease,
+        request: OutboundRequest,
+        limits: &Limits,
+    ) -> Result<UpstreamResponse, Failure> {
+        let Lease { mut connection, .. } = lease;
+        let origin = &self.pool.dialer().origin;
+        let answer = exchange(&mut connection, request, origin, limits).await;
+        match &answer {
+            Ok(_) => self.pool.give_back(connection).await,
+            // The connection is sound: only this answer isn't.
+            Err(Failure::Final(
+                EgressError::ResponseTooLarge { .. } | EgressError::Undecodable { .. },
+            )) => {}
+            Err(_) => self.pool.retire(&connection),
+        }
+        answer
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Upstream")
+    }
+}

@@ -1,0 +1,158 @@
+//! What goes out and what comes back: opaque outside the rooms that need them.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, StatusCode, Uri, Version};
+use http_body_util::Full;
+use tokio::time::Instant;
+
+use crate::proxy::origin::Origin;
+
+/// The bounds of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// When the call must be over, connecting and reading the body included.
+    pub deadline: Instant,
+    /// The largest body, in bytes, both as it is received and after decoding.
+    pub max_response_bytes: usize,
+}
+
+/// A finished request: everything that goes on the wire but the framing.
+///
+/// It has no accessors: what it holds is seen by the upstream alone.
+#[derive(Clone)]
+pub struct OutboundRequest {
+    method: Method,
+    target: PathAndQuery,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// Why a request can't be sent as it is; the request's parts aren't named, they may be secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// `CONNECT` would make a tunnel of the connection.
+    #[error("the method can't be proxied")]
+    Method,
+    /// The target isn't an absolute path with an optional query, or wouldn't be sent as it is.
+    #[error("the path or query can't be sent as it is")]
+    Target,
+    /// A header that decides over framing, routing or the connection; egress sets these itself.
+    #[error("the header {0} is set by the proxy alone")]
+    Header(&'static str),
+}
+
+/// Headers that egress sets itself, or that concern one connection (RFC 9110, section 7.6.1).
+const OWN: &[&str] = &[
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "accept-encoding",
+    "proxy-authorization",
+    "keep-alive",
+    "proxy-connection",
+];
+
+/// What bodies may be compressed with, in order of liking; exactly what `decode` undoes.
+const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("gzip, br, zstd");
+
+impl OutboundRequest {
+    /// Takes a finished request: `target` is the canonical path and query.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if a part can't be sent exactly as given.
+    pub fn new(
+        method: Method,
+        target: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Self, RequestError> {
+        if method == Method::CONNECT {
+            return Err(RequestError::Method);
+        }
+        let parsed: PathAndQuery = target.parse().map_err(|_| RequestError::Target)?;
+        // The parser cuts a fragment silently, and puts a slash before a bare query.
+        if parsed.as_str() != target || !target.starts_with('/') {
+            return Err(RequestError::Target);
+        }
+        if let Some(own) = OWN.iter().find(|own| headers.contains_key(**own)) {
+            return Err(RequestError::Header(own));
+        }
+        Ok(Self { method, target: parsed, headers, body })
+    }
+
+    /// Whether the answer has no body by the method (RFC 9110, section 9.3.2).
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    /// Builds the message for HTTP/1.1 or HTTP/2.
+    pub(super) fn into_http(
+        self,
+        origin: &Origin,
+        version: Version,
+    ) -> Result<Request<Full<Bytes>>, RequestError> {
+        let Self { method, target, mut headers, body } = self;
+        headers.insert(header::ACCEPT_ENCODING, ACCEPT_ENCODING);
+        // hyper sends no length for an empty body, and some servers answer 411 to that
+        // (RFC 9110, section 8.6: a length SHOULD be sent where the method gives it a meaning).
+        let wants_length =
+            method == Method::POST || method == Method::PUT || method == Method::PATCH;
+        if body.is_empty() && wants_length {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let authority = origin.authority();
+        let uri = if version == Version::HTTP_2 {
+            Uri::builder()
+                .scheme(origin.scheme.as_str())
+                .authority(authority)
+                .path_and_query(target)
+                .build()
+                .map_err(|_| RequestError::Target)?
+        } else {
+            let host =
+                HeaderValue::try_from(authority).map_err(|_| RequestError::Header("host"))?;
+            headers.insert(header::HOST, host);
+            Uri::from(target)
+        };
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = version;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+impl fmt::Debug for OutboundRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OutboundRequest")
+    }
+}
+
+/// A whole answer, decoded, before redaction: it may hold the credential.
+pub struct UpstreamResponse {
+    /// 200 to 599.
+    pub(in crate::proxy) status: StatusCode,
+    /// Without framing, connection and content-coding headers.
+    pub(in crate::proxy) headers: HeaderMap,
+    /// Decoded; empty for `HEAD`, 204 and 304.
+    pub(in crate::proxy) body: Bytes,
+    /// Whether only the end of the connection marked the body's end, so that a cut can't be told.
+    pub(in crate::proxy) ended_by_close: bool,
+}
+
+impl fmt::Debug for UpstreamResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UpstreamResponse")
+    }
+}

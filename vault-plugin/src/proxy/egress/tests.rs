@@ -1,0 +1,1 @@
+//! Egress against real sockets on loopback.
