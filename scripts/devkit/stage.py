@@ -1,0 +1,79 @@
+"""What the operator does, from registering the plugin to giving an agent its role."""
+
+import pathlib
+import shlex
+
+from . import console
+from .server import PLUGIN, TOP
+
+BRIDGE = TOP / "target/release/mcp-bridge"
+SERVICE = "demo"
+# The agent may read from one service, and know what there is.
+POLICY = f"""\
+path "mcp-proxy/proxy/{SERVICE}/GET" {{ capabilities = ["update"] }}
+path "mcp-proxy/catalog"             {{ capabilities = ["read"] }}
+path "mcp-proxy/catalog/{SERVICE}"   {{ capabilities = ["read"] }}
+"""
+
+
+class Operator:
+    """Types commands, and shows them as they could be typed by the reader."""
+
+    def __init__(self, server):
+        self.server = server
+        self._program = "vault" if server.is_vault else "bao"
+
+    def __call__(self, *arguments, stdin=None, shown=None):
+        """Runs one command; `shown` replaces what would be long to read."""
+        command = shown or shlex.join(arguments)
+        console.command(f"{self._program} {command}")
+        return self.server.cli(*arguments, stdin=stdin)
+
+    def enable_plugin(self):
+        """Registers and enables the plugin, or brings a kept server up to the plugin built now."""
+        checksum = self.server.install_plugin()
+        self(
+            *("plugin", "register", f"-sha256={checksum}", f"-command={PLUGIN}"),
+            *("secret", "mcp-proxy"),
+            shown=f"plugin register -sha256={checksum[:12]}… -command={PLUGIN} secret mcp-proxy",
+        )
+        if "mcp-proxy/" in self.server.must("GET", "sys/mounts")["data"]:
+            self("plugin", "reload", "-plugin=mcp-proxy")
+        else:
+            self("secrets", "enable", "mcp-proxy")
+        # Loopback is where the sample upstream lives; by default only public addresses are dialled.
+        self("write", "mcp-proxy/config", "upstream_cidrs=127.0.0.0/8")
+
+    def define_service(self, upstream):
+        """Stores the service and its token, bound to the upstream's origin and CA."""
+        self(
+            *("write", f"mcp-proxy/services/{SERVICE}", f"base_url={upstream.url}"),
+            *("auth=bearer", "token=-", f"ca_cert=@{upstream.ca}", "upstream_cidrs=127.0.0.0/8"),
+            "description=httpbin: echoes and tests HTTP requests",
+            stdin=upstream.token,
+            shown=f"write mcp-proxy/services/{SERVICE} base_url={upstream.url} auth=bearer token=- "
+            "ca_cert=@ca.pem …",
+        )
+
+    def store_token(self, token):
+        """Stores a new version of the service's token."""
+        self("write", f"mcp-proxy/services/{SERVICE}", "token=-", stdin=token)
+
+    def create_agent(self, directory):
+        """A policy and an AppRole; gives what the bridge's environment needs."""
+        if "approle/" not in self.server.must("GET", "sys/auth")["data"]:
+            self("auth", "enable", "approle")
+        self("policy", "write", "agent", "-", stdin=POLICY, shown="policy write agent agent.hcl")
+        role = "auth/approle/role/agent"
+        self("write", role, "token_policies=agent", "token_ttl=1h")
+        directory = pathlib.Path(directory)
+        environment = {"VAULT_ADDR": self.server.address}
+        for name, arguments in (
+            ("role_id", ["read", "-field=role_id", f"{role}/role-id"]),
+            ("secret_id", ["write", "-force", "-field=secret_id", f"{role}/secret-id"]),
+        ):
+            file = directory / name
+            file.touch(0o600)
+            file.write_text(self.server.cli(*arguments))
+            environment[f"MCP_BRIDGE_{name.upper()}_FILE"] = str(file)
+        return environment
