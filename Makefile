@@ -3,7 +3,7 @@
 .PHONY: help build demo dev-vault test check bench proto clean
 
 PYTHON := .cache/venv/bin/python
-# Quiet servers and clients must not inherit somebody's proxy on the way to loopback.
+# Nothing may send what is meant for loopback to somebody's proxy.
 export NO_PROXY := 127.0.0.1,localhost
 export no_proxy := $(NO_PROXY)
 
@@ -27,8 +27,7 @@ dev-vault: build ## Keep a ready server in the foreground (in memory, or kept wi
 test: ## Run every test, unit to end-to-end; 8 minutes the first time on 2 cores
 	@scripts/setup server
 	@echo "Building and running all tests: about 8 minutes the first time on 2 cores."
-	cargo build --locked
-	cargo test --workspace --locked
+	@scripts/test
 
 check: ## Format, lints, documentation, dependencies
 	cargo fmt --all --check

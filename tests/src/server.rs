@@ -38,13 +38,18 @@ impl Server {
     /// # Panics
     /// When there is no server program, or it doesn't come up.
     pub async fn start(storage: Storage) -> Self {
+        Self::start_logging(storage, "trace").await
+    }
+
+    /// The same with another log level.
+    pub async fn start_logging(storage: Storage, level: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("data")).expect("a data directory");
         // The plugin directory must hold nothing that the server may not read, and no symlink.
         fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
         // A port that is free now may be taken when the server wants it: then it exits at once.
         for _ in 0..3 {
-            let address = configure(directory.path(), storage);
+            let address = configure(directory.path(), storage, level);
             let mut process = spawn(directory.path());
             if reachable(&address, &mut process).await {
                 let mut server = Self {
@@ -199,7 +204,7 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-fn configure(directory: &Path, storage: Storage) -> String {
+fn configure(directory: &Path, storage: Storage, level: &str) -> String {
     let folder = directory.display();
     let (port, cluster_port) = (free_port(), free_port());
     let mut text = match storage {
@@ -217,7 +222,7 @@ fn configure(directory: &Path, storage: Storage) -> String {
          api_addr = \"http://127.0.0.1:{port}\"\n\
          cluster_addr = \"https://127.0.0.1:{cluster_port}\"\n\
          plugin_directory = \"{folder}/plugins\"\n\
-         log_level = \"trace\"\n"
+         log_level = \"{level}\"\n"
     );
     if is_vault() {
         text.push_str("disable_mlock = true\n");

@@ -34,17 +34,30 @@ pub struct AppRole {
 impl World {
     /// A fresh server in memory whose mount may reach loopback.
     pub async fn start() -> Self {
-        let world = Self::start_on(Storage::Memory).await;
-        world.root.write("mcp-proxy/config", json!({ "upstream_cidrs": "127.0.0.0/8" })).await.ok();
-        world
+        Self::start_on(Storage::Memory).await.reaching_loopback().await
+    }
+
+    /// The same without a log at trace level, for measurements.
+    pub async fn start_quiet() -> Self {
+        let server = Server::start_logging(Storage::Memory, "warn").await;
+        Self::with(server).await.reaching_loopback().await
     }
 
     /// A fresh server with the engine's own defaults.
     pub async fn start_on(storage: Storage) -> Self {
-        let server = Server::start(storage).await;
+        Self::with(Server::start(storage).await).await
+    }
+
+    async fn with(server: Server) -> Self {
         server.enable_plugin().await;
         let root = server.api();
         Self { server, root, secrets: Mutex::default() }
+    }
+
+    async fn reaching_loopback(self) -> Self {
+        let config = json!({ "upstream_cidrs": "127.0.0.0/8" });
+        self.root.write("mcp-proxy/config", config).await.ok();
+        self
     }
 
     /// A fresh secret, which must turn up nowhere but at an upstream.
