@@ -111,16 +111,12 @@ where
 
     handshake::write(&answer).map_err(ServeError::Handshake)?;
 
-    let asked = async {
-        stop.requested().await;
-    };
     let grace = async {
-        let reason = stop.requested().await;
-        tracing::info!(?reason, "stopping");
+        stop.requested().await;
         sleep(GRACE).await;
     };
     tokio::select! {
-        served = router.serve_with_incoming_shutdown(incoming, asked) => {
+        served = router.serve_with_incoming_shutdown(incoming, stop.requested()) => {
             served.map_err(ServeError::Server)
         }
         () = grace => {

@@ -31,21 +31,20 @@ impl Stop {
 
     /// Asks for the end. Only the first reason counts: after a shutdown the host goes, too.
     pub(crate) fn request(&self, reason: Reason) {
-        self.0.send_if_modified(|stopped| {
+        let first = self.0.send_if_modified(|stopped| {
             let first = stopped.is_none();
             stopped.get_or_insert(reason);
             first
         });
+        if first {
+            tracing::info!(?reason, "stopping");
+        }
     }
 
     /// Waits for the end.
-    pub(crate) async fn requested(&self) -> Reason {
-        let mut receiver = self.0.subscribe();
-        match receiver.wait_for(Option::is_some).await {
-            Ok(reason) => reason.unwrap_or(Reason::Shutdown),
-            // The sender lives in `self`.
-            Err(_) => Reason::Shutdown,
-        }
+    pub(crate) async fn requested(&self) {
+        // Can't fail: the sender lives in `self`.
+        let _ = self.0.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Ends on SIGTERM and ignores SIGINT: Ctrl-C in the host's terminal reaches its whole
