@@ -121,6 +121,23 @@ async fn several_calls_run_at_once_and_come_back_as_they_end() {
 }
 
 #[tokio::test]
+async fn a_body_of_thousands_of_strings_passes_the_servers_limit() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let rules =
+        format!("{READER}path \"mcp-proxy/proxy/demo/+\" {{ capabilities = [\"update\"] }}");
+    let role = world.app_role("agent", &rules).await;
+    let mut agent = Bridge::start(world.server.address(), &role).await;
+    let body = json!({ "items": (0..3000).map(|n| format!("item {n}")).collect::<Vec<_>>() });
+    let call = json!({ "service": "demo", "method": "POST", "path": "/a", "json": body });
+    let answer = agent.call("proxy_request", call).await;
+    assert!(answer.text.starts_with("200 OK · demo · POST /a"), "{}", answer.text);
+    let arrived: serde_json::Value = serde_json::from_slice(&upstream.only().body).unwrap();
+    assert_eq!(arrived, body);
+    agent.leave().await;
+}
+
+#[tokio::test]
 async fn the_command_line_calls_with_exit_codes() {
     let world = World::start().await;
     let (_upstream, _) = world.service("demo").await;

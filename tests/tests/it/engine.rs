@@ -146,3 +146,55 @@ async fn every_path_has_help_and_openapi_lists_them() {
     let ours = paths.keys().filter(|path| path.starts_with("/mcp-proxy/")).count();
     assert!(ours >= 8, "{ours} paths of ours in the specification");
 }
+
+#[tokio::test]
+async fn two_mounts_in_one_process_do_not_meet() {
+    let world = World::start().await;
+    let (first, _) = world.service("demo").await;
+    let api = &world.root;
+    api.write("sys/mounts/other", json!({ "type": "mcp-proxy" })).await.ok();
+    let call = json!({ "path": "/a" });
+    api.write("other/proxy/demo/GET", call.clone()).await.refused(404, "unknown_service");
+    let token = world.secret();
+    let second = Upstream::start().await.demanding("authorization", &format!("Bearer {token}"));
+    let mut fields = definition(&second);
+    fields["auth"] = json!("bearer");
+    fields["token"] = json!(token);
+    // The bound of one mount isn't the other's.
+    let answer = api.write("other/services/demo", fields.clone()).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    api.write("other/config", json!({ "upstream_cidrs": "127.0.0.0/8" })).await.ok();
+    api.write("other/services/demo", fields).await.ok();
+    for _ in 0..3 {
+        for (mount, upstream) in [("mcp-proxy", &first), ("other", &second)] {
+            let before = upstream.seen().len();
+            let answer = api.write(&format!("{mount}/proxy/demo/GET"), call.clone()).await.ok();
+            assert_eq!(answer.data()["status"], 200, "{mount}: {}", answer.text);
+            assert_eq!(upstream.seen().len(), before + 1);
+        }
+    }
+    assert_eq!(world.server.plugins().len(), 1, "one process serves both");
+    api.delete("sys/mounts/other").await.ok();
+    api.write("mcp-proxy/proxy/demo/GET", call).await.ok();
+}
+
+#[tokio::test]
+async fn many_callers_share_few_connections() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    for _ in 0..5 {
+        let calls: Vec<_> = (0..20)
+            .map(|_| {
+                let api = world.root.clone();
+                let call = json!({ "path": "/a" });
+                tokio::spawn(async move { api.write("mcp-proxy/proxy/demo/GET", call).await })
+            })
+            .collect();
+        for call in calls {
+            let answer = call.await.unwrap().ok();
+            assert_eq!(answer.data()["status"], 200, "{}", answer.text);
+        }
+    }
+    assert_eq!(upstream.seen().len(), 100);
+    assert!(upstream.connections() < 80, "{} connections", upstream.connections());
+}

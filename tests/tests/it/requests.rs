@@ -214,6 +214,26 @@ async fn an_answer_that_is_too_large_is_no_answer() {
 }
 
 #[tokio::test]
+async fn beyond_its_room_a_service_says_busy_at_once() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    world.root.write("mcp-proxy/services/demo", json!({ "max_in_flight": 2 })).await.ok();
+    let call = |path: &str| {
+        let (api, body) = (world.root.clone(), json!({ "path": path }));
+        async move { api.write("mcp-proxy/proxy/demo/GET", body).await }
+    };
+    let held = [tokio::spawn(call("/hold")), tokio::spawn(call("/hold"))];
+    upstream.saw(2).await;
+    call("/a").await.refused(400, "busy");
+    upstream.release();
+    for answer in held {
+        answer.await.unwrap().ok();
+    }
+    call("/a").await.ok();
+    assert_eq!(upstream.seen().len(), 3);
+}
+
+#[tokio::test]
 async fn an_unreachable_upstream_and_one_that_says_no_are_told_apart() {
     let world = World::start().await;
     let (upstream, _) = world.service("demo").await;
