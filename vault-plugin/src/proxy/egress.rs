@@ -49,7 +49,8 @@ pub struct Destination {
 /// The connections to one destination, for one service definition and credential version.
 ///
 /// Two of them share nothing: no connection, no TLS session. When one is dropped, its idle
-/// connections are closed.
+/// connections are closed. A change of the guard or the trust means a new one: kept connections
+/// aren't judged again.
 pub struct Upstream {
     pool: Arc<Pool>,
 }

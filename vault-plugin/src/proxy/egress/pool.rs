@@ -216,6 +216,14 @@ impl Pool {
         });
     }
 
+    /// How many idle HTTP/1.1 connections are usable.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        let mut slots = self.slots();
+        slots.sweep(self.keep);
+        slots.idle.len()
+    }
+
     fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
