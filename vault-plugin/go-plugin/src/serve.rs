@@ -138,7 +138,6 @@ async fn router(services: Routes, announcements: Announcements, stop: &Stop) -> 
         .add_service(GrpcStdioServer::new(Stdio(stop.clone())));
     Server::builder()
         .http2_max_pending_accept_reset_streams(Some(CANCELLED_STREAMS))
-        .http2_max_local_error_reset_streams(Some(CANCELLED_STREAMS))
         .add_routes(routes)
 }
 
