@@ -200,10 +200,8 @@ impl<B: Backend> pb::backend_server::Backend for BackendService<B> {
             Err(err) => return Ok(GrpcResponse::new(pb::SetupReply { err })),
         };
         let system = Arc::new(GrpcSystemView::new(channel.clone()));
-        let engine = B::new(Setup {
-            backend_uuid: args.backend_uuid,
-            system: Arc::clone(&system) as _,
-        });
+        let engine =
+            B::new(Setup { backend_uuid: args.backend_uuid, system: Arc::clone(&system) as _ });
         let instance = Arc::new(Instance {
             engine: Arc::new(engine),
             storage: Arc::new(GrpcStorage::new(channel)),
@@ -287,4 +285,3 @@ impl PluginVersion for Version {
         Ok(GrpcResponse::new(logical::VersionReply { plugin_version: self.0.to_owned() }))
     }
 }
-

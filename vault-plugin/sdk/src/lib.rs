@@ -37,8 +37,6 @@ pub use path::Path;
 pub use request::{Call, Caller};
 pub use response::Response;
 pub use router::{Incoming, Router};
-pub use serve::{ServeError, serve};
+pub use serve::serve;
 pub use storage::{InMemoryStorage, Storage, StorageError};
-pub use system_view::{
-    Entity, ReplicationState, StaticSystemView, SystemView, SystemViewError,
-};
+pub use system_view::{Entity, ReplicationState, StaticSystemView, SystemView, SystemViewError};

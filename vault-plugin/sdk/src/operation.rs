@@ -108,12 +108,22 @@ mod tests {
     #[test]
     fn only_the_six_path_operations_reach_a_handler() {
         for name in ["create", "read", "update", "patch", "delete", "list"] {
-            let Dispatch::Path(operation) = dispatch(name) else { panic!("{name} is a path operation") };
+            let Dispatch::Path(operation) = dispatch(name) else {
+                panic!("{name} is a path operation")
+            };
             assert_eq!(operation.as_str(), name);
         }
-        for name in
-            ["resolve-path", "resolve-role", "alias-lookahead", "header", "scan", "renew", "revoke", "", "made-up"]
-        {
+        for name in [
+            "resolve-path",
+            "resolve-role",
+            "alias-lookahead",
+            "header",
+            "scan",
+            "renew",
+            "revoke",
+            "",
+            "made-up",
+        ] {
             assert_eq!(dispatch(name), Dispatch::Unsupported, "{name}");
         }
     }

@@ -98,7 +98,8 @@ impl<B: Send + Sync + 'static> Path<B> {
         F: Fn(Arc<B>, Call) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Response, Error>> + Send + 'static,
     {
-        let handler: Arc<Handler<B>> = Arc::new(move |engine, call| Box::pin(handler(engine, call)));
+        let handler: Arc<Handler<B>> =
+            Arc::new(move |engine, call| Box::pin(handler(engine, call)));
         self.operations.insert(operation, Endpoint { effect, summary, handler });
         self
     }
@@ -110,8 +111,12 @@ impl<B: Send + Sync + 'static> Path<B> {
         F: Fn(Arc<B>, Call) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Response, Error>> + Send + 'static,
     {
-        self.operation(Operation::Create, effect, summary, handler.clone())
-            .operation(Operation::Update, effect, summary, handler)
+        self.operation(Operation::Create, effect, summary, handler.clone()).operation(
+            Operation::Update,
+            effect,
+            summary,
+            handler,
+        )
     }
 
     /// Declares how to tell `create` from `update`. It runs before the policy is checked: it must

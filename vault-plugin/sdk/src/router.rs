@@ -156,7 +156,9 @@ async fn run<T: Send + 'static>(
     let contained = AssertUnwindSafe(tokio::time::timeout(DEADLINE, handler)).catch_unwind();
     let outcome = match effect {
         // Goes on when the client leaves: a write must not stop between two entries.
-        Effect::MayWrite => tokio::spawn(contained).await.unwrap_or_else(|error| Err(Box::new(error))),
+        Effect::MayWrite => {
+            tokio::spawn(contained).await.unwrap_or_else(|error| Err(Box::new(error)))
+        }
         Effect::Pure | Effect::CallsOut => contained.await,
     };
     match outcome {

@@ -1,5 +1,6 @@
 //! The engine as a process: what `main` calls.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use proto::logical::plugin_version_server::PluginVersionServer;
@@ -10,8 +11,6 @@ use tonic::service::Routes;
 use crate::backend::Backend;
 use crate::grpc::{BackendService, Connect, Multiplexing, Version};
 
-pub use go_plugin::ServeError;
-
 /// The largest request taken, in bytes: a little over what the hosts' listeners let through
 /// (32 MiB), since a larger one would be cut off by the host first. tonic's own 4 MiB would turn a
 /// large request into a 500.
@@ -19,19 +18,18 @@ const MAX_REQUEST: usize = 33 << 20;
 
 /// Serves the engine to the host that started this process, until the host ends it.
 ///
-/// Prints one line on stdout, for the host, and logs on stderr.
-///
-/// # Errors
-/// When the process was not started by a host, or the host's offer doesn't fit.
-pub async fn serve<B: Backend>() -> Result<(), ServeError> {
+/// Prints one line on stdout, for the host, and logs on stderr; a process that no host started says
+/// so there and fails. `log_variable` names an environment variable that sets the log level.
+pub async fn serve<B: Backend>(log_variable: &'static str) -> ExitCode {
     // The same name and value on Vault and OpenBao, and the protocol with pinned mutual TLS and
     // many mounts in one process: Vault 1.12 and later, every OpenBao.
     let config = go_plugin::ServeConfig::new(
         "VAULT_BACKEND_PLUGIN",
         "6669da05-b1c8-4f49-97d9-c8e5bed98e20",
         5,
-    );
-    go_plugin::serve(config, |broker| {
+    )
+    .log_variable(log_variable);
+    go_plugin::run(config, |broker| {
         let connect: Connect = Arc::new(move |id| {
             let broker = broker.clone();
             Box::pin(async move { broker.connect(id).await.map_err(|error| error.to_string()) })

@@ -48,7 +48,10 @@ impl dyn Storage + '_ {
     ///
     /// # Errors
     /// [`StorageError::Undecodable`] when the entry isn't a `T`.
-    pub async fn get_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StorageError> {
+    pub async fn get_json<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<T>, StorageError> {
         let Some(bytes) = self.get(key).await? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| undecodable(key, &error))
     }
@@ -120,7 +123,10 @@ impl InMemoryStorage {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) -> Result<(), StorageError> {
+    fn write(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>),
+    ) -> Result<(), StorageError> {
         let mut state = self.lock();
         if state.read_only {
             return Err(StorageError::ReadOnly);

@@ -95,7 +95,10 @@ mod tests {
         assert!(ReplicationState(12_288).may_write(false));
         assert!(ReplicationState(8_224).may_write(false));
         assert!(!ReplicationState(24_576).may_write(false));
-        assert!(!ReplicationState(24_576).may_write(true), "a standby's local mount is no exception");
+        assert!(
+            !ReplicationState(24_576).may_write(true),
+            "a standby's local mount is no exception"
+        );
         assert!(!ReplicationState(0x40).may_write(false));
         assert!(ReplicationState(0x40).may_write(true));
         assert!(!ReplicationState(0x200).may_write(true));

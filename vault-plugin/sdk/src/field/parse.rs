@@ -25,8 +25,8 @@ use FieldError::Wanted;
 
 /// Parses the JSON text of one field.
 pub(crate) fn parse(kind: FieldType, raw: &RawValue) -> Result<FieldValue, FieldError> {
-    let value: Value =
-        serde_json::from_str(raw.get()).map_err(|_| Wanted("not valid JSON, or nested too deep"))?;
+    let value: Value = serde_json::from_str(raw.get())
+        .map_err(|_| Wanted("not valid JSON, or nested too deep"))?;
     match (&value, kind) {
         (Value::Null, _) => return Ok(FieldValue::Null),
         // An empty body is a body.
@@ -39,23 +39,30 @@ pub(crate) fn parse(kind: FieldType, raw: &RawValue) -> Result<FieldValue, Field
         FieldType::Str => FieldValue::Str(scalar(value).ok_or(Wanted("wants text"))?),
         FieldType::Secret => match value {
             Value::String(text) => FieldValue::Secret(SecretString::from(text)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
                 return Err(FieldError::SecretInClear);
             }
         },
         FieldType::Int => FieldValue::Int(int(&value).ok_or(Wanted("wants a whole number"))?),
         FieldType::Bool => FieldValue::Bool(boolean(&value).ok_or(Wanted("wants true or false"))?),
         FieldType::Duration => FieldValue::Duration(
-            duration(&value).ok_or(Wanted("wants a duration, such as 30, \"30s\", \"1m30s\" or \"1h\""))?,
+            duration(&value)
+                .ok_or(Wanted("wants a duration, such as 30, \"30s\", \"1m30s\" or \"1h\""))?,
         ),
         FieldType::List => FieldValue::List(list(value)?),
         FieldType::Pairs => FieldValue::Pairs(pairs(value)?),
         FieldType::Text => FieldValue::Str(pieces(value)?),
         FieldType::Json => match value {
             Value::Object(_) => FieldValue::Str(raw.get().to_owned()),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                FieldValue::Str(pieces(value)?)
-            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => FieldValue::Str(pieces(value)?),
         },
     })
 }
@@ -132,9 +139,7 @@ fn duration_text(text: &str) -> Option<Duration> {
 fn list(value: Value) -> Result<Vec<String>, FieldError> {
     const WANTED: FieldError = Wanted("wants a list of texts, or one text with commas between");
     match value {
-        Value::Array(items) => {
-            items.into_iter().map(|item| scalar(item).ok_or(WANTED)).collect()
-        }
+        Value::Array(items) => items.into_iter().map(|item| scalar(item).ok_or(WANTED)).collect(),
         Value::String(text) if text.trim_start().starts_with('[') => {
             let items: Vec<String> = serde_json::from_str(&text).map_err(|_| WANTED)?;
             Ok(items)
@@ -154,9 +159,7 @@ fn pairs(value: Value) -> Result<Vec<(String, String)>, FieldError> {
     const WANTED: FieldError =
         Wanted("wants texts by name: an object, its JSON text, or name=value");
     let one = |item: &str| {
-        item.split_once('=')
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .ok_or(WANTED)
+        item.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or(WANTED)
     };
     match value {
         Value::Object(object) => object
@@ -174,7 +177,11 @@ fn pairs(value: Value) -> Result<Vec<(String, String)>, FieldError> {
             .into_iter()
             .map(|item| match item {
                 Value::String(text) => one(&text),
-                _ => Err(WANTED),
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_) => Err(WANTED),
             })
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => Err(WANTED),
@@ -189,7 +196,11 @@ fn pieces(value: Value) -> Result<String, FieldError> {
             .into_iter()
             .map(|item| match item {
                 Value::String(text) => Ok(text),
-                _ => Err(WANTED),
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_) => Err(WANTED),
             })
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Err(WANTED),
@@ -206,15 +217,22 @@ mod tests {
 
     #[test]
     fn durations_as_vault_users_type_them() {
-        for (json, seconds) in
-            [("30", 30), ("\"30\"", 30), ("\"30s\"", 30), ("\"1m30s\"", 90), ("\"1h\"", 3600), ("\"2d\"", 172_800)]
-        {
+        for (json, seconds) in [
+            ("30", 30),
+            ("\"30\"", 30),
+            ("\"30s\"", 30),
+            ("\"1m30s\"", 90),
+            ("\"1h\"", 3600),
+            ("\"2d\"", 172_800),
+        ] {
             let Ok(FieldValue::Duration(duration)) = value(FieldType::Duration, json) else {
                 panic!("{json}")
             };
             assert_eq!(duration.as_secs(), seconds, "{json}");
         }
-        for json in ["-1", "1.5", "\"1x\"", "\"s\"", "\"-3s\"", "true", "[]", "\"99999999999999999999h\""] {
+        for json in
+            ["-1", "1.5", "\"1x\"", "\"s\"", "\"-3s\"", "true", "[]", "\"99999999999999999999h\""]
+        {
             assert!(value(FieldType::Duration, json).is_err(), "{json}");
         }
     }
@@ -222,7 +240,9 @@ mod tests {
     #[test]
     fn lists_from_commas_json_text_and_arrays() {
         for json in ["\"a,b\"", "\"a, b,\"", "[\"a\",\"b\"]", "\"[\\\"a\\\",\\\"b\\\"]\""] {
-            let Ok(FieldValue::List(items)) = value(FieldType::List, json) else { panic!("{json}") };
+            let Ok(FieldValue::List(items)) = value(FieldType::List, json) else {
+                panic!("{json}")
+            };
             assert_eq!(items, ["a", "b"], "{json}");
         }
         assert!(value(FieldType::List, "{}").is_err());
@@ -230,8 +250,12 @@ mod tests {
 
     #[test]
     fn pairs_from_objects_their_text_and_items() {
-        for json in ["{\"a\":\"1\"}", "{\"a\":1}", "\"{\\\"a\\\":\\\"1\\\"}\"", "\"a=1\"", "[\"a=1\"]"] {
-            let Ok(FieldValue::Pairs(items)) = value(FieldType::Pairs, json) else { panic!("{json}") };
+        for json in
+            ["{\"a\":\"1\"}", "{\"a\":1}", "\"{\\\"a\\\":\\\"1\\\"}\"", "\"a=1\"", "[\"a=1\"]"]
+        {
+            let Ok(FieldValue::Pairs(items)) = value(FieldType::Pairs, json) else {
+                panic!("{json}")
+            };
             assert_eq!(items, [("a".to_owned(), "1".to_owned())], "{json}");
         }
         for json in ["\"a\"", "[1]", "{\"a\":{}}", "7"] {
@@ -243,7 +267,11 @@ mod tests {
     fn a_secret_is_a_string_and_nothing_else() {
         assert!(matches!(value(FieldType::Secret, "\"s\""), Ok(FieldValue::Secret(_))));
         for json in ["1234", "true", "[\"s\"]", "{\"s\":1}"] {
-            assert_eq!(value(FieldType::Secret, json).unwrap_err(), FieldError::SecretInClear, "{json}");
+            assert_eq!(
+                value(FieldType::Secret, json).unwrap_err(),
+                FieldError::SecretInClear,
+                "{json}"
+            );
         }
     }
 
@@ -254,14 +282,22 @@ mod tests {
             let Ok(FieldValue::Str(kept)) = value(FieldType::Json, &json) else { panic!("{json}") };
             assert_eq!(kept, text);
         }
-        let Ok(FieldValue::Str(joined)) = value(FieldType::Json, "[\"{\\\"a\\\":\",\"1}\"]") else { panic!() };
+        let Ok(FieldValue::Str(joined)) = value(FieldType::Json, "[\"{\\\"a\\\":\",\"1}\"]") else {
+            panic!()
+        };
         assert_eq!(joined, "{\"a\":1}");
         assert!(value(FieldType::Json, "[{\"a\":1}]").is_err());
     }
 
     #[test]
     fn empty_and_null_mean_back_to_the_default() {
-        for kind in [FieldType::Str, FieldType::Int, FieldType::List, FieldType::Secret, FieldType::Duration] {
+        for kind in [
+            FieldType::Str,
+            FieldType::Int,
+            FieldType::List,
+            FieldType::Secret,
+            FieldType::Duration,
+        ] {
             assert!(matches!(value(kind, "\"\""), Ok(FieldValue::Null)));
             assert!(matches!(value(kind, "null"), Ok(FieldValue::Null)));
         }

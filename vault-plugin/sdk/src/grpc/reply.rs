@@ -31,7 +31,8 @@ fn ok(response: Response) -> pb::HandleRequestReply {
     if response.data.is_none() && response.warnings.is_empty() {
         return pb::HandleRequestReply::default();
     }
-    let data = response.data.map_or_else(String::new, |data| serde_json::Value::Object(data).to_string());
+    let data =
+        response.data.map_or_else(String::new, |data| serde_json::Value::Object(data).to_string());
     pb::HandleRequestReply {
         response: Some(pb::Response { data, warnings: response.warnings, ..Default::default() }),
         err: None,

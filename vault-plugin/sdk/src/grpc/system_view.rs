@@ -42,9 +42,13 @@ impl SystemView for GrpcSystemView {
     }
 
     async fn server_version(&self) -> Result<String, SystemViewError> {
-        let reply = self.client.clone().plugin_env(pb::Empty {}).await.map_err(failed)?.into_inner();
+        let reply =
+            self.client.clone().plugin_env(pb::Empty {}).await.map_err(failed)?.into_inner();
         check(reply.err)?;
-        Ok(reply.plugin_environment.map(|environment| environment.vault_version).unwrap_or_default())
+        Ok(reply
+            .plugin_environment
+            .map(|environment| environment.vault_version)
+            .unwrap_or_default())
     }
 
     async fn entity(&self, id: &str) -> Result<Option<Entity>, SystemViewError> {

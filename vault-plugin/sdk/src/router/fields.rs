@@ -97,9 +97,13 @@ mod tests {
 
     #[test]
     fn counts_edits() {
-        for (a, b, edits) in
-            [("", "", 0), ("a", "", 1), ("", "abc", 3), ("base_ulr", "base_url", 2), ("kitten", "sitting", 3)]
-        {
+        for (a, b, edits) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("", "abc", 3),
+            ("base_ulr", "base_url", 2),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(distance(a, b), edits, "{a} {b}");
         }
     }

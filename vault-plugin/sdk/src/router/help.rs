@@ -8,7 +8,9 @@ use crate::path::{Path, Segment};
 pub(super) fn mount<B: Send + Sync + 'static>(purpose: &str, paths: &[Path<B>]) -> String {
     let mut text = format!("## DESCRIPTION\n\n{purpose}\n\n## PATHS\n\n");
     text.push_str("The following paths are supported by this secrets engine. To view help for\n");
-    text.push_str("any of them, use path-help with the path, for instance with real names in it.\n\n");
+    text.push_str(
+        "any of them, use path-help with the path, for instance with real names in it.\n\n",
+    );
     for path in paths {
         let _ = writeln!(text, "    {}\n        {}\n", shown(path), path.synopsis);
     }
@@ -28,7 +30,13 @@ pub(super) fn path<B: Send + Sync + 'static>(path: &Path<B>) -> String {
     if !path.fields.is_empty() {
         text.push_str("## PARAMETERS\n\n");
         for field in &path.fields {
-            let _ = write!(text, "    {} ({})\n        {}", field.name, field.kind.as_str(), field.help);
+            let _ = write!(
+                text,
+                "    {} ({})\n        {}",
+                field.name,
+                field.kind.as_str(),
+                field.help
+            );
             match field.default {
                 Some(default) => {
                     let _ = write!(text, " Default: {default}.\n\n");

@@ -64,7 +64,12 @@ fn incoming(path: &str, data: &str) -> Incoming {
     }
 }
 
-async fn handle(state: u32, operation: Operation, path: &str, data: &str) -> (usize, Result<Response, Error>) {
+async fn handle(
+    state: u32,
+    operation: Operation,
+    path: &str,
+    data: &str,
+) -> (usize, Result<Response, Error>) {
     let toy = Arc::new(Toy::default());
     let system = StaticSystemView { state: ReplicationState(state), local: false };
     let result = Router::default().handle(&toy, &system, operation, incoming(path, data)).await;
@@ -103,7 +108,8 @@ async fn what_hangs_ends_before_the_hosts_limit() {
 
 #[tokio::test]
 async fn unknown_fields_are_refused_with_the_nearest_name_and_nothing_runs() {
-    let (ran, result) = handle(STANDALONE, Operation::Update, "things/a", r#"{"base_ulr":"x"}"#).await;
+    let (ran, result) =
+        handle(STANDALONE, Operation::Update, "things/a", r#"{"base_ulr":"x"}"#).await;
     let Err(Error::Invalid(message)) = result else { panic!("{result:?}") };
     assert!(message.contains(r#"Did you mean "base_url"?"#), "{message}");
     assert_eq!(ran, 0);

@@ -1,0 +1,213 @@
+//! One mount's instance: what it remembers between requests.
+
+mod binding;
+mod config;
+mod credentials;
+mod definition;
+mod health;
+mod services;
+mod snapshot;
+mod sweep;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+use vault_sdk::{Storage, StorageError};
+
+use crate::error::{Code, Error, Failure};
+use crate::name::Name;
+use crate::proxy::egress::Resolver;
+use crate::storage::{self, ConfigEntry};
+
+pub use config::{Ceilings, DANGER_FIELDS};
+pub use credentials::{CredentialWrite, WrittenCredential};
+pub use health::Health;
+pub use services::{ServiceWrite, WrittenService};
+pub use snapshot::Snapshot;
+
+/// One mount. Everything that holds a secret or a connection is inside, and is dropped with it.
+pub struct Engine {
+    /// One write at a time: each is read, checked and committed as a whole.
+    writes: tokio::sync::Mutex<()>,
+    cache: Mutex<Cache>,
+    /// Counts changes, so that what was read before one isn't cached after it.
+    generation: AtomicU64,
+    resolver: Arc<Resolver>,
+    health: health::HealthBook,
+    /// Set when a write ended half-way: something may lie about that nothing refers to.
+    needs_sweep: AtomicBool,
+}
+
+#[derive(Default)]
+struct Cache {
+    config: Option<Arc<Mount>>,
+    revision: Option<Arc<str>>,
+    services: HashMap<Name, Arc<Snapshot>>,
+}
+
+/// The mount-wide settings, parsed, and the mount's places.
+#[derive(Debug)]
+pub struct Mount {
+    /// As stored.
+    pub entry: ConfigEntry,
+    /// Parsed bounds.
+    pub ceilings: Ceilings,
+    in_flight: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            writes: tokio::sync::Mutex::default(),
+            cache: Mutex::default(),
+            generation: AtomicU64::new(0),
+            resolver: Arc::new(Resolver::system()),
+            health: health::HealthBook::default(),
+            // What a kill left behind is found by the first round after a start.
+            needs_sweep: AtomicBool::new(true),
+        }
+    }
+}
+
+impl Engine {
+    /// The health of services, from memory.
+    pub fn health(&self) -> &health::HealthBook {
+        &self.health
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops what was cached of a storage key.
+    pub fn forget(&self, key: &str) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        let mut cache = self.cache();
+        if key == storage::CONFIG {
+            cache.config = None;
+            // Every service's bounds hang on it.
+            cache.services.clear();
+        } else if key == storage::REVISION {
+            cache.revision = None;
+        } else if let Some(name) = key.strip_prefix(storage::SERVICES) {
+            cache.services.retain(|service, _| service.as_str() != name);
+        } else if let Some(name) = key.strip_prefix(storage::CREDENTIALS) {
+            cache.services.retain(|_, snapshot| !snapshot.uses_credential(name));
+        }
+    }
+
+    /// Drops everything cached; idle connections end with it.
+    pub fn forget_all(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        *self.cache() = Cache::default();
+    }
+
+    /// The mount's settings.
+    ///
+    /// # Errors
+    /// When storage can't be read, or holds settings that don't parse.
+    pub async fn mount(&self, storage: &dyn Storage) -> Result<Arc<Mount>, Error> {
+        if let Some(mount) = &self.cache().config {
+            return Ok(Arc::clone(mount));
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        let entry: ConfigEntry = storage::load(storage, storage::CONFIG).await?.unwrap_or_default();
+        let ceilings = Ceilings::parse(&entry)
+            .map_err(|failure| Error::Internal(format!("stored config: {}", failure.text)))?;
+        let places = usize::try_from(ceilings.max_in_flight).unwrap_or(usize::MAX);
+        let in_flight = Arc::new(Semaphore::new(places));
+        let mount = Arc::new(Mount { entry, ceilings, in_flight });
+        self.remember(generation, |cache| cache.config = Some(Arc::clone(&mount)));
+        Ok(mount)
+    }
+
+    /// The catalog's revision: another text whenever a service may look different to an agent.
+    ///
+    /// # Errors
+    /// When storage can't be read.
+    pub async fn revision(&self, storage: &dyn Storage) -> Result<Arc<str>, StorageError> {
+        if let Some(revision) = &self.cache().revision {
+            return Ok(Arc::clone(revision));
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        let stored: Option<Revision> = storage::load(storage, storage::REVISION).await?;
+        let revision: Arc<str> = stored.map_or("0".into(), |stored| stored.revision.into());
+        self.remember(generation, |cache| cache.revision = Some(Arc::clone(&revision)));
+        Ok(revision)
+    }
+
+    /// Stores the mount's settings after checking them.
+    ///
+    /// # Errors
+    /// `invalid_request` for a field that doesn't fit; storage's own.
+    pub async fn write_config(
+        &self,
+        storage: &dyn Storage,
+        change: impl FnOnce(&mut ConfigEntry) -> Result<(), Failure>,
+    ) -> Result<(), Error> {
+        let _one = self.writes.lock().await;
+        let mut entry: ConfigEntry =
+            storage::load(storage, storage::CONFIG).await?.unwrap_or_default();
+        change(&mut entry)?;
+        Ceilings::parse(&entry)?;
+        let stored = storage::store(storage, storage::CONFIG, &entry).await;
+        self.forget(storage::CONFIG);
+        Ok(stored?)
+    }
+
+    /// Makes agents' bridges look at the catalog again.
+    async fn renew_revision(&self, storage: &dyn Storage) -> Result<(), StorageError> {
+        let revision = Revision { revision: storage::random_id()? };
+        let stored = storage::store(storage, storage::REVISION, &revision).await;
+        self.forget(storage::REVISION);
+        stored
+    }
+
+    /// Caches what was read, unless something changed since reading began.
+    fn remember(&self, generation: u64, insert: impl FnOnce(&mut Cache)) {
+        let mut cache = self.cache();
+        if self.generation.load(Ordering::Acquire) == generation {
+            insert(&mut cache);
+        }
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Revision {
+    revision: String,
+}
+
+/// Compares a write's `cas` with the version there is; 0 is "must not exist".
+///
+/// # Errors
+/// `check_and_set_failed`, in the words of the hosts' own engines
+/// (`builtin/logical/kv/path_data.go`).
+fn check_and_set(cas: Option<u64>, version: u64) -> Result<(), Failure> {
+    match cas {
+        Some(cas) if cas != version => Err(Failure::new(
+            Code::CheckAndSetFailed,
+            format!(
+                "check-and-set parameter did not match the current version. The current version is \
+                 {version}. Nothing was changed; read it again before you write"
+            ),
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The name under which a write's author is remembered.
+pub fn author(caller: &vault_sdk::Caller) -> String {
+    if caller.entity_id.is_empty() {
+        caller.display_name.clone()
+    } else {
+        format!("entity {}", caller.entity_id)
+    }
+}

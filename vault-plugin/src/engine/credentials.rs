@@ -1,0 +1,262 @@
+//! Writing and deleting shared credentials.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use secrecy::SecretString;
+use vault_sdk::Storage;
+
+use super::{Engine, binding, check_and_set, definition};
+use crate::error::{Code, Error, Failure};
+use crate::name::Name;
+use crate::proxy::placement::TOKEN;
+use crate::storage::{
+    self, BindingEntry, CREDENTIALS, CredentialEntry, Definition, MATERIAL, MaterialEntry, Owner,
+    SERVICES, ServiceEntry,
+};
+
+/// A write of a shared credential.
+#[derive(Debug)]
+pub struct CredentialWrite {
+    /// Which.
+    pub name: Name,
+    /// Must equal the current version's number; 0 is "must not exist".
+    pub cas: Option<u64>,
+    /// What it is bound to, as a definition's fields; `None` keeps the current version's binding.
+    pub binding: Option<Definition>,
+    /// The secret; without one nothing changes.
+    pub secret: Option<SecretString>,
+    /// Remembered with the secret.
+    pub author: String,
+}
+
+/// What a write ended with.
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenCredential {
+    /// The current version's number.
+    pub version: u64,
+}
+
+/// A credential as it may be shown: everything but the secret.
+#[derive(Debug)]
+pub struct CredentialView {
+    /// Its versions.
+    pub entry: CredentialEntry,
+    /// What the current version is bound to.
+    pub binding: Option<BindingEntry>,
+}
+
+impl Engine {
+    /// Writes a new version of a shared credential.
+    ///
+    /// # Errors
+    /// `invalid_request`, `binding_changed` and `check_and_set_failed`, with nothing changed;
+    /// storage's own, after which a sweep clears up.
+    pub async fn write_credential(
+        &self,
+        storage: &dyn Storage,
+        write: CredentialWrite,
+    ) -> Result<WrittenCredential, Error> {
+        let _one = self.writes.lock().await;
+        let name = write.name;
+        let key = format!("{CREDENTIALS}{name}");
+        let before: Option<CredentialEntry> = storage::load(storage, &key).await?;
+        refuse_own(storage, &name, before.as_ref()).await?;
+        check_and_set(write.cas, before.as_ref().map_or(0, |entry| entry.current))?;
+        let bound = match &before {
+            None => None,
+            Some(entry) => current_binding(storage, entry).await?,
+        };
+
+        let mount = self.mount(storage).await?;
+        let binding = match (&write.binding, &bound) {
+            (Some(definition), _) => {
+                let (service, _) =
+                    definition::parse(&name, definition, &mount.entry, &mount.ceilings)?;
+                if !service.placement.wants_secret() {
+                    return Err(Failure::invalid(
+                        "auth says where the secret goes in a request, such as auth=bearer, or \
+                         auth=header header_name=X-Api-Key. Nothing was changed",
+                    )
+                    .into());
+                }
+                service.binding()
+            }
+            (None, Some(bound)) => binding::from_entry(bound)?,
+            (None, None) => {
+                return Err(Failure::invalid(format!(
+                    "origin and auth are missing: where the secret may go. For instance: vault \
+                     write <mount>/credentials/{name} origin=https://api.example.com auth=bearer \
+                     token=-"
+                ))
+                .into());
+            }
+        };
+        let Some(secret) = write.secret else {
+            return match (before, bound) {
+                (Some(entry), Some(bound)) => unchanged(&entry, &bound, &binding),
+                (Some(_) | None, _) => {
+                    Err(Failure::invalid("token is missing. Nothing was changed").into())
+                }
+            };
+        };
+        binding.placement.check_secret(expose(&secret))?;
+
+        let mut entry = match before {
+            Some(entry) => entry,
+            None => CredentialEntry::new(Owner::Operator)?,
+        };
+        let committed = entry.current;
+        let (material_id, version, pruned) = entry.push(committed, write.author)?;
+        let material = MaterialEntry {
+            credential_id: entry.id.clone(),
+            version,
+            binding: binding::to_entry(&binding),
+            secret: BTreeMap::from([(TOKEN.to_owned(), secret)]),
+        };
+        let outcome = commit_material(storage, &key, &entry, &material_id, &material).await;
+        self.forget(&key);
+        if outcome.is_err() {
+            self.needs_sweep.store(true, Ordering::Release);
+        }
+        outcome?;
+        for material_id in pruned {
+            if storage.delete(&format!("{MATERIAL}{material_id}")).await.is_err() {
+                self.needs_sweep.store(true, Ordering::Release);
+            }
+        }
+        Ok(WrittenCredential { version })
+    }
+
+    /// Reads what may be shown of a credential.
+    ///
+    /// # Errors
+    /// Storage's own.
+    pub async fn credential(
+        &self,
+        storage: &dyn Storage,
+        name: &Name,
+    ) -> Result<Option<CredentialView>, Error> {
+        let entry: Option<CredentialEntry> =
+            storage::load(storage, &format!("{CREDENTIALS}{name}")).await?;
+        let Some(mut entry) = entry else { return Ok(None) };
+        if entry.owner == Owner::Service {
+            // The service names the version that counts; without it, there is nothing here.
+            let service: Option<ServiceEntry> =
+                storage::load(storage, &format!("{SERVICES}{name}")).await?;
+            let Some(own) = service.and_then(|service| service.own) else { return Ok(None) };
+            entry.current = own.version;
+            entry.versions.retain(|version| version.version <= own.version);
+        }
+        let binding = current_binding(storage, &entry).await?;
+        Ok(Some(CredentialView { entry, binding }))
+    }
+
+    /// Deletes a shared credential with all its versions; nothing there is no error.
+    ///
+    /// # Errors
+    /// `invalid_request` while a service names it; storage's own.
+    pub async fn delete_credential(&self, storage: &dyn Storage, name: &Name) -> Result<(), Error> {
+        let _one = self.writes.lock().await;
+        let key = format!("{CREDENTIALS}{name}");
+        let entry: Option<CredentialEntry> = storage::load(storage, &key).await?;
+        refuse_own(storage, name, entry.as_ref()).await?;
+        let Some(entry) = entry else { return Ok(()) };
+        if let Some(user) = user_of(storage, name).await? {
+            return Err(Failure::invalid(format!(
+                "the service \"{user}\" uses this credential. Nothing was deleted. Change or delete \
+                 that service first: vault delete <mount>/services/{user}"
+            ))
+            .into());
+        }
+        let deleted: Result<(), Error> = async {
+            for version in &entry.versions {
+                storage.delete(&format!("{MATERIAL}{}", version.material_id)).await?;
+            }
+            Ok(storage.delete(&key).await?)
+        }
+        .await;
+        self.forget(&key);
+        deleted
+    }
+}
+
+/// Puts the material, then the credential that names it.
+pub(super) async fn commit_material(
+    storage: &dyn Storage,
+    key: &str,
+    credential: &CredentialEntry,
+    material_id: &str,
+    material: &MaterialEntry,
+) -> Result<(), Error> {
+    storage::store(storage, &format!("{MATERIAL}{material_id}"), material).await?;
+    Ok(storage::store(storage, key, credential).await?)
+}
+
+/// For a look at a secret's form.
+pub(super) fn expose(secret: &SecretString) -> &str {
+    use secrecy::ExposeSecret as _;
+    #[expect(clippy::disallowed_methods, reason = "no exit: its form is checked, nothing is kept")]
+    secret.expose_secret()
+}
+
+/// A write without a secret may only say again what holds.
+fn unchanged(
+    entry: &CredentialEntry,
+    bound: &BindingEntry,
+    wanted: &crate::proxy::binding::Binding,
+) -> Result<WrittenCredential, Error> {
+    match binding::from_entry(bound)?.difference(wanted) {
+        None => Ok(WrittenCredential { version: entry.current }),
+        Some(difference) => Err(Failure::new(
+            Code::BindingChanged,
+            format!(
+                "{difference}. A stored secret never moves. Nothing was changed. To bind elsewhere, \
+                 write the secret in the same command: token=-"
+            ),
+        )
+        .into()),
+    }
+}
+
+/// A service's own credential is written and deleted with the service.
+async fn refuse_own(
+    storage: &dyn Storage,
+    name: &Name,
+    entry: Option<&CredentialEntry>,
+) -> Result<(), Error> {
+    if entry.is_none_or(|entry| entry.owner == Owner::Operator) {
+        let service: Option<ServiceEntry> =
+            storage::load(storage, &format!("{SERVICES}{name}")).await?;
+        if service.is_none_or(|service| service.own.is_none()) {
+            return Ok(());
+        }
+    }
+    Err(Failure::invalid(format!(
+        "credential \"{name}\" is the service \"{name}\"'s own. Write it there: vault write \
+         <mount>/services/{name} token=-. Nothing was changed"
+    ))
+    .into())
+}
+
+async fn current_binding(
+    storage: &dyn Storage,
+    entry: &CredentialEntry,
+) -> Result<Option<BindingEntry>, Error> {
+    let Some(version) = entry.current_version() else { return Ok(None) };
+    let material: Option<MaterialEntry> =
+        storage::load(storage, &format!("{MATERIAL}{}", version.material_id)).await?;
+    Ok(material.map(|material| material.binding))
+}
+
+async fn user_of(storage: &dyn Storage, name: &Name) -> Result<Option<String>, Error> {
+    for service in storage.list(SERVICES).await? {
+        let entry: Option<ServiceEntry> =
+            storage::load(storage, &format!("{SERVICES}{service}")).await?;
+        if entry.is_some_and(|entry| entry.definition.credential.as_deref() == Some(name.as_str()))
+        {
+            return Ok(Some(service));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,181 @@
+//! One service with all that a call needs, read once and kept: definition, credential, connections.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use vault_sdk::Storage;
+
+use super::{Engine, Mount, binding, definition};
+use crate::error::{Code, Error, Failure};
+use crate::name::Name;
+use crate::proxy::credential::Credential;
+use crate::proxy::egress::Upstream;
+use crate::proxy::limits::Places;
+use crate::proxy::redact::Redactor;
+use crate::proxy::service::Service;
+use crate::storage::{
+    self, CREDENTIALS, CredentialEntry, MATERIAL, MaterialEntry, SERVICES, ServiceEntry,
+};
+
+/// A service as of one moment. A change of the definition, of its credential or of the mount's
+/// settings makes another one, with connections of its own.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The service's random id.
+    pub service_id: String,
+    /// The definition.
+    pub service: Service,
+    /// Whether the operator lets it be called.
+    pub enabled: bool,
+    /// The version in use, with its secret.
+    pub credential: Option<Credential>,
+    /// Finds every live version of the secret in answers.
+    pub redactor: Arc<Redactor>,
+    /// Connections; they end with the snapshot.
+    pub upstream: Upstream,
+    /// Where calls take their places.
+    pub places: Places,
+}
+
+impl Snapshot {
+    pub(super) fn uses_credential(&self, name: &str) -> bool {
+        self.credential.as_ref().is_some_and(|credential| credential.name.as_str() == name)
+            || self.service.name.as_str() == name
+            || self.service.placement.wants_secret() && self.credential.is_none()
+    }
+}
+
+impl Engine {
+    /// The present snapshot of a service.
+    ///
+    /// # Errors
+    /// `unknown_service`; what [`definition::parse`] says when the mount's settings no longer allow
+    /// what the definition wants; storage's own.
+    pub async fn snapshot(
+        &self,
+        storage: &dyn Storage,
+        mount: &Mount,
+        name: &Name,
+    ) -> Result<Arc<Snapshot>, Error> {
+        if let Some(snapshot) = self.cache().services.get(name) {
+            return Ok(Arc::clone(snapshot));
+        }
+        let generation = self.generation.load(std::sync::atomic::Ordering::Acquire);
+        let snapshot = Arc::new(self.load_snapshot(storage, mount, name).await?);
+        self.remember(generation, |cache| {
+            if cache.services.len() >= MOST_KEPT {
+                // Any one: this many services in use at once is rare, and one is read again in a
+                // few milliseconds.
+                let victim = cache.services.keys().next().cloned();
+                victim.and_then(|name| cache.services.remove(&name));
+            }
+            cache.services.insert(name.clone(), Arc::clone(&snapshot));
+        });
+        Ok(snapshot)
+    }
+
+    async fn load_snapshot(
+        &self,
+        storage: &dyn Storage,
+        mount: &Mount,
+        name: &Name,
+    ) -> Result<Snapshot, Error> {
+        let entry: ServiceEntry = storage::load(storage, &format!("{SERVICES}{name}"))
+            .await?
+            .ok_or_else(|| unknown(name))?;
+        let (service, destination) =
+            definition::parse(name, &entry.definition, &mount.entry, &mount.ceilings)?;
+        let upstream = Upstream::new(destination, Arc::clone(&self.resolver))
+            .map_err(|error| Failure::invalid(format!("{error}")))?;
+        let (credential, mut secrets) = if service.placement.wants_secret() {
+            load_credential(storage, name, &entry).await?
+        } else {
+            (None, Vec::new())
+        };
+        let redactor = match &credential {
+            None => Redactor::none(),
+            Some(credential) => Redactor::new(credential.name.as_str(), secrets.iter())
+                .map_err(|error| Error::Internal(format!("redactor of {name}: {error}")))?,
+        };
+        secrets.clear();
+        Ok(Snapshot {
+            service_id: entry.id,
+            enabled: entry.definition.enabled.unwrap_or(true),
+            places: Places::new(
+                Arc::new(Semaphore::new(service.max_in_flight)),
+                Arc::clone(&mount.in_flight),
+            ),
+            credential,
+            redactor: Arc::new(redactor),
+            upstream,
+            service,
+        })
+    }
+}
+
+/// Snapshots kept at one time: each may hold a few MB of compiled redaction.
+const MOST_KEPT: usize = 256;
+
+fn unknown(name: &Name) -> Failure {
+    Failure::new(
+        Code::UnknownService,
+        format!(
+            "there is no service named \"{name}\". Nothing was sent. The list: vault list <mount>/services"
+        ),
+    )
+}
+
+/// The version in use, and the secrets of all live versions, newest first.
+async fn load_credential(
+    storage: &dyn Storage,
+    service: &Name,
+    entry: &ServiceEntry,
+) -> Result<(Option<Credential>, Vec<SecretString>), Error> {
+    let name = match &entry.definition.credential {
+        Some(shared) => Name::parse(shared)
+            .map_err(|error| Error::Internal(format!("credential of {service}: {error}")))?,
+        None => service.clone(),
+    };
+    let stored: Option<CredentialEntry> =
+        storage::load(storage, &format!("{CREDENTIALS}{name}")).await?;
+    let Some(stored) = stored else { return Ok((None, Vec::new())) };
+    // Of its own credential, the service names the version: what a half-finished write left in
+    // the credential's entry doesn't count.
+    let current = match &entry.definition.credential {
+        None => match &entry.own {
+            None => return Ok((None, Vec::new())),
+            Some(own) => own.version,
+        },
+        Some(_) => stored.current,
+    };
+    let mut credential = None;
+    let mut secrets = Vec::new();
+    for version in stored.versions.iter().rev() {
+        let key = format!("{MATERIAL}{}", version.material_id);
+        let Some(material): Option<MaterialEntry> = storage::load(storage, &key).await? else {
+            continue;
+        };
+        if material.credential_id != stored.id || material.version != version.version {
+            return Err(Error::Internal(format!("material of {name} isn't of its version")));
+        }
+        secrets.extend(material.secret.values().map(copy));
+        if version.version == current {
+            credential = Some(Credential {
+                name: name.clone(),
+                version: version.version,
+                binding: binding::from_entry(&material.binding)
+                    .map_err(|failure| Error::Internal(failure.text))?,
+                secret: material.secret,
+            });
+        }
+    }
+    Ok((credential, secrets))
+}
+
+/// A second copy of a secret, for the redactor to be built from; wiped right after.
+fn copy(secret: &SecretString) -> SecretString {
+    use secrecy::ExposeSecret as _;
+    #[expect(clippy::disallowed_methods, reason = "exit: into the redactor's patterns")]
+    SecretString::from(secret.expose_secret().to_owned())
+}

@@ -1,0 +1,205 @@
+//! Every way a request can fail, with its code, status and text: one exhaustive mapping.
+
+use vault_sdk::{Error as SdkError, StorageError};
+
+/// The codes that a caller can act on. They stand first in every error text and are listed by
+/// `info`; programs may match them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The request isn't one that can be sent.
+    InvalidRequest,
+    /// No service of that name.
+    UnknownService,
+    /// A rule of the service forbids it.
+    DeniedByRule,
+    /// The service has no usable credential.
+    CredentialMissing,
+    /// The upstream refuses the stored credential.
+    CredentialRefused,
+    /// The stored credential is past its time.
+    CredentialExpired,
+    /// The service no longer matches what its credential is bound to.
+    BindingChanged,
+    /// The upstream's address may not be dialled.
+    AddressForbidden,
+    /// TLS with the upstream failed.
+    TlsFailed,
+    /// The upstream could not be reached; nothing was sent.
+    UpstreamUnreachable,
+    /// Something was sent and no whole answer came.
+    OutcomeUnknown,
+    /// The answer is larger than allowed.
+    ResponseTooLarge,
+    /// The answer can't be decoded, so it can't be searched for the credential.
+    ResponseUndecodable,
+    /// No room for another call now.
+    Busy,
+    /// The operator switched the service off.
+    ServiceDisabled,
+    /// The operator paused the mount.
+    Paused,
+    /// A check-and-set write lost.
+    CheckAndSetFailed,
+}
+
+impl Code {
+    /// Every code, as `info` lists them.
+    pub const ALL: [Self; 17] = [
+        Self::InvalidRequest,
+        Self::UnknownService,
+        Self::DeniedByRule,
+        Self::CredentialMissing,
+        Self::CredentialRefused,
+        Self::CredentialExpired,
+        Self::BindingChanged,
+        Self::AddressForbidden,
+        Self::TlsFailed,
+        Self::UpstreamUnreachable,
+        Self::OutcomeUnknown,
+        Self::ResponseTooLarge,
+        Self::ResponseUndecodable,
+        Self::Busy,
+        Self::ServiceDisabled,
+        Self::Paused,
+        Self::CheckAndSetFailed,
+    ];
+
+    /// The code as it stands in texts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::UnknownService => "unknown_service",
+            Self::DeniedByRule => "denied_by_rule",
+            Self::CredentialMissing => "credential_missing",
+            Self::CredentialRefused => "credential_refused",
+            Self::CredentialExpired => "credential_expired",
+            Self::BindingChanged => "binding_changed",
+            Self::AddressForbidden => "address_forbidden",
+            Self::TlsFailed => "tls_failed",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::ResponseTooLarge => "response_too_large",
+            Self::ResponseUndecodable => "response_undecodable",
+            Self::Busy => "busy",
+            Self::ServiceDisabled => "service_disabled",
+            Self::Paused => "paused",
+            Self::CheckAndSetFailed => "check_and_set_failed",
+        }
+    }
+
+    /// The HTTP status: 400 for what was refused before anything was sent, 404 for nothing there,
+    /// 424 for an upstream that failed.
+    ///
+    /// Never 403, which is the host's own, and never 412, 429 or 5xx: the hosts' clients answer
+    /// those by repeating the request.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::InvalidRequest
+            | Self::DeniedByRule
+            | Self::CredentialMissing
+            | Self::CredentialExpired
+            | Self::BindingChanged
+            | Self::AddressForbidden
+            | Self::Busy
+            | Self::ServiceDisabled
+            | Self::Paused
+            | Self::CheckAndSetFailed => 400,
+            Self::UnknownService => 404,
+            Self::CredentialRefused
+            | Self::TlsFailed
+            | Self::UpstreamUnreachable
+            | Self::OutcomeUnknown
+            | Self::ResponseTooLarge
+            | Self::ResponseUndecodable => 424,
+        }
+    }
+}
+
+/// A refusal or failure: a code, and a text that says what happened, whose fault it is and what to
+/// do. The text holds no secret and no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {text}", code.as_str())]
+pub struct Failure {
+    /// What kind.
+    pub code: Code,
+    /// Sentences, without the code and without the request id.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure with its text.
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    /// A request that can't be meant, or can't be sent.
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self::new(Code::InvalidRequest, text)
+    }
+
+    /// The text that the client sees.
+    pub fn public_message(&self, request_id: &str) -> String {
+        let stop = if self.text.ends_with(['.', '?', '!']) { "" } else { "." };
+        format!("{}: {}{stop} (request_id {request_id})", self.code.as_str(), self.text)
+    }
+}
+
+/// What an operation of the engine fails with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Told to the caller.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A defect; the text is for the log.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The SDK's error for a request.
+    pub fn into_sdk(self, request_id: &str) -> SdkError {
+        match self {
+            Self::Failure(failure) => {
+                let message = failure.public_message(request_id);
+                match failure.code.status() {
+                    400 => SdkError::Invalid(message),
+                    status => SdkError::Coded { status, message },
+                }
+            }
+            Self::Storage(error) => SdkError::Storage(error),
+            Self::Internal(text) => SdkError::Internal(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, Failure};
+
+    #[test]
+    fn no_code_has_a_status_that_clients_repeat_or_that_is_the_hosts_own() {
+        for code in Code::ALL {
+            assert!(matches!(code.status(), 400 | 404 | 424), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn codes_are_distinct() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn the_text_has_the_agreed_form() {
+        let failure = Failure::new(Code::Busy, "too many calls in flight. Try again in a moment.");
+        assert_eq!(
+            failure.public_message("r-1"),
+            "busy: too many calls in flight. Try again in a moment. (request_id r-1)"
+        );
+    }
+}

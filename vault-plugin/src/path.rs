@@ -1,0 +1,206 @@
+//! The engine's paths, one file each.
+
+mod catalog;
+mod config;
+mod credentials;
+mod info;
+mod proxy;
+mod services;
+
+use secrecy::SecretString;
+use vault_sdk::{Call, Error as SdkError, Fields, Given, Path, Response};
+
+use crate::engine::Engine;
+use crate::error::{Error, Failure};
+use crate::name::Name;
+
+/// Every path.
+pub(crate) fn all() -> Vec<Path<Engine>> {
+    [
+        info::paths(),
+        config::paths(),
+        services::paths(),
+        credentials::paths(),
+        proxy::paths(),
+        catalog::paths(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Gives a handler's result the form of the SDK.
+fn reply(call_id: &str, result: Result<Response, Error>) -> Result<Response, SdkError> {
+    result.map_err(|error| error.into_sdk(call_id))
+}
+
+fn name(call: &Call) -> Result<Name, Failure> {
+    Name::parse(call.fields.text("name")).map_err(|error| Failure::invalid(error.to_string()))
+}
+
+/// `cas`, KV's check-and-set.
+fn cas(fields: &mut Fields) -> Result<Option<u64>, Failure> {
+    match fields.int("cas").and_then(Given::value) {
+        None => Ok(None),
+        Some(cas) => u64::try_from(cas)
+            .map(Some)
+            .map_err(|_| Failure::invalid("cas is a version, or 0 for \"must not exist\"")),
+    }
+}
+
+/// A secret as given, less one line break at its end, which `token=@file` brings along; with what
+/// the operator should know about it.
+fn secret(
+    fields: &mut Fields,
+    field: &str,
+) -> Result<Option<(SecretString, Vec<String>)>, Failure> {
+    use secrecy::ExposeSecret as _;
+    let secret = match fields.secret(field) {
+        None => return Ok(None),
+        Some(Given::Reset) => {
+            return Err(Failure::invalid(format!(
+                "{field} is empty. A secret is replaced by writing another, and deleted with its \
+                 service or credential. Nothing was changed"
+            )));
+        }
+        Some(Given::Set(secret)) => secret,
+    };
+    let mut warnings = Vec::new();
+    #[expect(clippy::disallowed_methods, reason = "no exit: from one wiped string into another")]
+    let text = secret.expose_secret();
+    let bare = text.strip_suffix('\n').map_or(text, |bare| bare.strip_suffix('\r').unwrap_or(bare));
+    if bare.len() != text.len() {
+        warnings.push(format!("{field} ended in a line break, which was dropped"));
+    }
+    if bare.chars().count() < SHORT_SECRET {
+        warnings.push(format!(
+            "{field} is shorter than {SHORT_SECRET} characters: it is redacted from answers only \
+             where it stands as a whole word, and it may be guessed"
+        ));
+    }
+    Ok(Some((SecretString::from(bare.to_owned()), warnings)))
+}
+
+const SHORT_SECRET: usize = 8;
+
+/// Applies a field, if it was given, to what it sets: empty or `null` goes back to the default.
+fn set<T>(target: &mut Option<T>, given: Option<Given<T>>) {
+    if let Some(given) = given {
+        *target = given.value();
+    }
+}
+
+/// The same for a field whose default is its type's.
+fn set_or_default<T: Default>(target: &mut T, given: Option<Given<T>>) {
+    if let Some(given) = given {
+        *target = given.value().unwrap_or_default();
+    }
+}
+
+/// The same for a number that can't be negative.
+fn set_count(
+    target: &mut Option<u64>,
+    field: &str,
+    given: Option<Given<i64>>,
+) -> Result<(), Failure> {
+    let given = given
+        .map(|given| {
+            given.try_map(|value| {
+                u64::try_from(value)
+                    .map_err(|_| Failure::invalid(format!("{field} can't be negative")))
+            })
+        })
+        .transpose()?;
+    set(target, given);
+    Ok(())
+}
+
+/// The same for a duration in whole seconds.
+fn set_seconds(target: &mut Option<u64>, given: Option<Given<std::time::Duration>>) {
+    set(
+        target,
+        given.map(|given| match given {
+            Given::Reset => Given::Reset,
+            Given::Set(duration) => Given::Set(duration.as_secs()),
+        }),
+    );
+}
+
+/// Pages of a list, as OpenBao's `after` and `limit` ask for them.
+fn page(keys: Vec<String>, fields: &mut Fields) -> Vec<String> {
+    let after = fields.str("after").and_then(Given::value).unwrap_or_default();
+    let limit = fields
+        .int("limit")
+        .and_then(Given::value)
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|limit| *limit > 0)
+        .unwrap_or(usize::MAX);
+    keys.into_iter().filter(|key| *key > after).take(limit).collect()
+}
+
+mod fields {
+    //! Fields that several paths have.
+
+    use vault_sdk::{Field, FieldType};
+
+    pub(super) const NAME: Field = Field::new(
+        "name",
+        FieldType::Str,
+        "Lower-case letters and digits, '-' or '_' between, at most 32 characters.",
+    );
+    pub(super) const CAS: Field = Field::new(
+        "cas",
+        FieldType::Int,
+        "Write only if this is the current version; 0: only if it doesn't exist.",
+    );
+    pub(super) const AFTER: Field =
+        Field::new("after", FieldType::Str, "List only names after this one.");
+    pub(super) const LIMIT: Field =
+        Field::new("limit", FieldType::Int, "List at most so many names.").default("all");
+    pub(super) const AUTH: Field =
+        Field::new("auth", FieldType::Str, "How the credential is sent: none, bearer, or header.")
+            .default("none");
+    pub(super) const HEADER_NAME: Field = Field::new(
+        "header_name",
+        FieldType::Str,
+        "With auth=header: the header that carries the secret, such as X-Api-Key.",
+    );
+    pub(super) const PREFIX: Field = Field::new(
+        "prefix",
+        FieldType::Str,
+        "With auth=header: stands before the secret, to the letter, such as \"Token \".",
+    );
+    pub(super) const TOKEN: Field = Field::new(
+        "token",
+        FieldType::Secret,
+        "The secret. token=- reads it from standard input, token=@file from a file. Never read back.",
+    );
+    pub(super) const CA_CERT: Field = Field::new(
+        "ca_cert",
+        FieldType::Str,
+        "PEM certificates; then these alone are trusted. ca_cert=@ca.pem reads a file.",
+    )
+    .default("the system's authorities");
+    pub(super) const TLS_SERVER_NAME: Field = Field::new(
+        "tls_server_name",
+        FieldType::Str,
+        "The name that the upstream's certificate must have.",
+    )
+    .default("the host of base_url");
+    pub(super) const TLS_PIN: Field = Field::new(
+        "tls_pin_sha256",
+        FieldType::Str,
+        "SHA-256 of the one certificate that is accepted, 64 hex digits.",
+    );
+    pub(super) const ADDRESS: Field = Field::new(
+        "address",
+        FieldType::Str,
+        "Connect to this address instead of resolving the host's name.",
+    );
+    pub(super) const INSECURE_TLS: Field = Field::new(
+        "danger_insecure_tls",
+        FieldType::Bool,
+        "Don't check the upstream's certificate. Needs allow_danger in config.",
+    )
+    .default("false");
+}

@@ -1,0 +1,123 @@
+//! `config`: what holds for all services of the mount.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response};
+
+use super::{reply, set_count, set_or_default, set_seconds};
+use crate::engine::Engine;
+use crate::error::Error;
+
+pub(super) fn paths() -> Vec<Path<Engine>> {
+    vec![
+        Path::new("config", "Guards and ceilings of the mount. Needs the sudo capability.")
+            .description(
+                "A write changes the fields given and keeps the others; an empty value goes back \
+                 to the default. Connections to upstreams are opened anew after a change.",
+            )
+            .fields([
+                Field::new(
+                    "upstream_cidrs",
+                    FieldType::List,
+                    "Networks outside the public internet that services may be allowed to reach, \
+                     each by its own upstream_cidrs.",
+                )
+                .default("none"),
+                Field::new(
+                    "denied_destinations",
+                    FieldType::List,
+                    "Networks, addresses and host names never reached, whatever else is allowed.",
+                )
+                .default("none"),
+                Field::new(
+                    "allow_danger",
+                    FieldType::List,
+                    "danger_ fields that services may set.",
+                )
+                .default("none"),
+                Field::new("paused", FieldType::Bool, "Refuse every call; reads and lists work.")
+                    .default("false"),
+                Field::new("pause_reason", FieldType::Str, "Told to callers while paused."),
+                Field::new("max_timeout", FieldType::Duration, "Ceiling of services' timeout.")
+                    .default("60s"),
+                Field::new(
+                    "max_request_bytes",
+                    FieldType::Int,
+                    "Ceiling of services' max_request_bytes.",
+                )
+                .default("16777216"),
+                Field::new(
+                    "max_response_bytes",
+                    FieldType::Int,
+                    "Ceiling of services' max_response_bytes.",
+                )
+                .default("33554432"),
+                Field::new("max_in_flight", FieldType::Int, "Calls at one time on the mount.")
+                    .default("512"),
+            ])
+            .operation(
+                Operation::Read,
+                Effect::Pure,
+                "Reads the settings.",
+                |engine, call| async move { reply(&call.id, read(&engine, &call).await) },
+            )
+            .operation(
+                Operation::Update,
+                Effect::MayWrite,
+                "Changes settings.",
+                |engine, call| async move {
+                    let id = call.id.clone();
+                    reply(&id, write(&engine, call).await)
+                },
+            ),
+    ]
+}
+
+async fn read(engine: &Arc<Engine>, call: &Call) -> Result<Response, Error> {
+    let mount = engine.mount(call.storage.as_ref()).await?;
+    let ceilings = &mount.ceilings;
+    let entry = &mount.entry;
+    Response::data(json!({
+        "upstream_cidrs": entry.upstream_cidrs,
+        "denied_destinations": entry.denied_destinations,
+        "allow_danger": entry.allow_danger,
+        "paused": entry.paused,
+        "pause_reason": entry.pause_reason,
+        "max_timeout": ceilings.max_timeout.as_secs(),
+        "max_request_bytes": ceilings.max_request_bytes,
+        "max_response_bytes": ceilings.max_response_bytes,
+        "max_in_flight": ceilings.max_in_flight,
+    }))
+    .map_err(|error| Error::Internal(error.to_string()))
+}
+
+async fn write(engine: &Arc<Engine>, mut call: Call) -> Result<Response, Error> {
+    let fields = &mut call.fields;
+    let mut warnings = Vec::new();
+    engine
+        .write_config(call.storage.as_ref(), |entry| {
+            let before = entry.clone();
+            set_or_default(&mut entry.upstream_cidrs, fields.list("upstream_cidrs"));
+            set_or_default(&mut entry.denied_destinations, fields.list("denied_destinations"));
+            set_or_default(&mut entry.allow_danger, fields.list("allow_danger"));
+            set_or_default(&mut entry.paused, fields.bool("paused"));
+            set_or_default(&mut entry.pause_reason, fields.str("pause_reason"));
+            set_seconds(&mut entry.max_timeout, fields.duration("max_timeout"));
+            for (target, field) in [
+                (&mut entry.max_request_bytes, "max_request_bytes"),
+                (&mut entry.max_response_bytes, "max_response_bytes"),
+                (&mut entry.max_in_flight, "max_in_flight"),
+            ] {
+                set_count(target, field, fields.int(field))?;
+            }
+            for danger in &entry.allow_danger {
+                if !before.allow_danger.contains(danger) {
+                    warnings.push(format!("services may now set {danger}"));
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(Response::empty().warn_all(warnings))
+}

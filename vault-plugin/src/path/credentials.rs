@@ -1,0 +1,182 @@
+//! `credentials/`: shared credentials, for those who enter secrets without defining services.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response};
+
+use super::{cas, fields, name, page, reply, secret, set, set_or_default};
+use crate::engine::{CredentialWrite, Engine, author};
+use crate::error::{Error, Failure};
+use crate::storage::{CREDENTIALS, Definition, Owner, rfc3339};
+
+const DESCRIPTION: &str = "\
+A shared credential serves every service that matches its binding in each part: origin, auth with its
+parameters, and TLS trust. The binding is written with the secret and never changes; a new secret
+keeps it, unless the write says origin and auth again. A service's own credential appears here too,
+and is written at services/<name>.";
+
+pub(super) fn paths() -> Vec<Path<Engine>> {
+    vec![
+        Path::new("credentials", "Lists credentials.")
+            .fields([fields::AFTER, fields::LIMIT])
+            .operation(Operation::List, Effect::Pure, "Lists names.", |engine, call| async move {
+                let id = call.id.clone();
+                reply(&id, list(&engine, call).await)
+            }),
+        Path::new("credentials/:name", "A shared credential: written, never read back.")
+            .description(DESCRIPTION)
+            .fields([
+                fields::NAME,
+                fields::TOKEN,
+                Field::new(
+                    "origin",
+                    FieldType::Str,
+                    "Where the secret may go: scheme, host and port, such as https://api.github.com.",
+                ),
+                fields::AUTH,
+                fields::HEADER_NAME,
+                fields::PREFIX,
+                fields::CA_CERT,
+                fields::TLS_SERVER_NAME,
+                fields::TLS_PIN,
+                fields::ADDRESS,
+                Field::new(
+                    "danger_allow_plaintext",
+                    FieldType::Bool,
+                    "Allow an http:// origin. Needs allow_danger in config.",
+                )
+                .default("false"),
+                fields::INSECURE_TLS,
+                fields::CAS,
+            ])
+            .exists(|engine, call| async move {
+                let found = exists(&engine, &call).await;
+                found.map_err(|error| error.into_sdk(&call.id))
+            })
+            .operation(Operation::Read, Effect::Pure, "Reads versions and binding, never the secret.", |engine, call| async move {
+                reply(&call.id, read(&engine, &call).await)
+            })
+            .write(Effect::MayWrite, "Stores a secret as a new version, with its binding.", |engine: Arc<Engine>, call: Call| async move {
+                let id = call.id.clone();
+                reply(&id, write(&engine, call).await)
+            })
+            .operation(Operation::Delete, Effect::MayWrite, "Deletes all versions. Refused while a service names it.", |engine, call| async move {
+                reply(&call.id, delete(&engine, &call).await)
+            }),
+    ]
+}
+
+async fn list(engine: &Engine, mut call: Call) -> Result<Response, Error> {
+    let mut keys = Vec::new();
+    for key in call.storage.list(CREDENTIALS).await? {
+        if let Ok(name) = crate::name::Name::parse(&key)
+            && engine.credential(call.storage.as_ref(), &name).await?.is_some()
+        {
+            keys.push(key);
+        }
+    }
+    Ok(Response::list(page(keys, &mut call.fields), Map::new()))
+}
+
+async fn exists(engine: &Engine, call: &Call) -> Result<bool, Error> {
+    let Ok(name) = name(call) else { return Ok(false) };
+    Ok(engine.credential(call.storage.as_ref(), &name).await?.is_some())
+}
+
+async fn read(engine: &Engine, call: &Call) -> Result<Response, Error> {
+    let Some(view) = engine.credential(call.storage.as_ref(), &name(call)?).await? else {
+        return Ok(Response::empty());
+    };
+    let versions: Map<String, Value> = view
+        .entry
+        .versions
+        .iter()
+        .map(|version| {
+            let shown = json!({
+                "created_time": rfc3339(version.created),
+                "created_by": version.created_by,
+            });
+            (version.version.to_string(), shown)
+        })
+        .collect();
+    let mut data = json!({
+        "owner": match view.entry.owner {
+            Owner::Service => "service",
+            Owner::Operator => "operator",
+        },
+        "created_time": rfc3339(view.entry.created),
+        "current_version": view.entry.current,
+        "versions": versions,
+    });
+    if let (Some(binding), Some(data)) = (view.binding, data.as_object_mut()) {
+        data.insert("origin".into(), binding.origin.into());
+        data.insert("auth".into(), binding.auth.into());
+        data.extend(binding.auth_params.into_iter().map(|(name, value)| (name, value.into())));
+        data.insert("ca_sha256".into(), binding.ca_sha256.into());
+        data.insert("tls_server_name".into(), binding.tls_server_name.into());
+        data.insert("tls_pin_sha256".into(), binding.tls_pin_sha256.into());
+        data.insert("danger_insecure_tls".into(), binding.insecure_tls.into());
+    }
+    Response::data(data).map_err(|error| Error::Internal(error.to_string()))
+}
+
+async fn write(engine: &Engine, mut call: Call) -> Result<Response, Error> {
+    let name = name(&call)?;
+    let fields = &mut call.fields;
+    let cas = cas(fields)?;
+    let (secret, warnings) = match secret(fields, "token")? {
+        Some((secret, warnings)) => (Some(secret), warnings),
+        None => (None, Vec::new()),
+    };
+    let binding = binding(fields)?;
+    let author = author(&call.caller);
+    let write = CredentialWrite { name, cas, binding, secret, author };
+    let written = engine.write_credential(call.storage.as_ref(), write).await?;
+    Response::data(json!({ "version": written.version }))
+        .map(|response| response.warn_all(warnings))
+        .map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// The binding's fields, as those of a definition that would match it; `None` when none was given.
+fn binding(fields: &mut Fields) -> Result<Option<Definition>, Failure> {
+    let parts = [
+        "origin",
+        "auth",
+        "header_name",
+        "prefix",
+        "ca_cert",
+        "tls_server_name",
+        "tls_pin_sha256",
+        "address",
+        "danger_allow_plaintext",
+        "danger_insecure_tls",
+    ];
+    if !parts.iter().any(|part| fields.has(part)) {
+        return Ok(None);
+    }
+    let mut origin = None;
+    set(&mut origin, fields.str("origin"));
+    let mut definition = Definition::default();
+    set(&mut definition.auth, fields.str("auth"));
+    let (Some(origin), Some(_)) = (origin, &definition.auth) else {
+        return Err(Failure::invalid(
+            "a binding is written as a whole: give origin and auth, with their parameters. Nothing \
+             was changed",
+        ));
+    };
+    definition.base_url = origin;
+    super::services::auth_parameters(&mut definition, fields);
+    set(&mut definition.ca_cert, fields.str("ca_cert"));
+    set(&mut definition.tls_server_name, fields.str("tls_server_name"));
+    set(&mut definition.tls_pin_sha256, fields.str("tls_pin_sha256"));
+    set(&mut definition.address, fields.str("address"));
+    set_or_default(&mut definition.danger_allow_plaintext, fields.bool("danger_allow_plaintext"));
+    set_or_default(&mut definition.danger_insecure_tls, fields.bool("danger_insecure_tls"));
+    Ok(Some(definition))
+}
+
+async fn delete(engine: &Engine, call: &Call) -> Result<Response, Error> {
+    engine.delete_credential(call.storage.as_ref(), &name(call)?).await?;
+    Ok(Response::empty())
+}

@@ -1,0 +1,43 @@
+//! `info`: what this engine is, for tools and bug reports.
+
+use serde_json::json;
+use vault_sdk::{Effect, Operation, Path, Response};
+
+use crate::bounds;
+use crate::engine::Engine;
+use crate::error::Code;
+use crate::proxy::limits::BODY_BUDGET;
+
+/// Counts up when a client must know of a change.
+const API_VERSION: u32 = 1;
+
+pub(super) fn paths() -> Vec<Path<Engine>> {
+    vec![Path::new("info", "Name, version, error codes and limits of this engine.").operation(
+        Operation::Read,
+        Effect::Pure,
+        "Tells name, version, api_version, the codes that error texts begin with, and limits.",
+        |_, _| async { info() },
+    )]
+}
+
+fn info() -> Result<Response, vault_sdk::Error> {
+    Response::data(json!({
+        "name": "mcp-proxy",
+        "version": env!("CARGO_PKG_VERSION"),
+        "build": if cfg!(debug_assertions) { "debug" } else { "release" },
+        "api_version": API_VERSION,
+        "error_codes": Code::ALL.map(Code::as_str),
+        "limits": {
+            "timeout": bounds::TIMEOUT,
+            "max_timeout": bounds::MAX_TIMEOUT,
+            "max_request_bytes": bounds::REQUEST,
+            "max_request_bytes_ceiling": bounds::MAX_REQUEST,
+            "max_response_bytes": bounds::RESPONSE,
+            "max_response_bytes_ceiling": bounds::MAX_RESPONSE,
+            "max_in_flight_per_service": bounds::IN_FLIGHT,
+            "max_in_flight_per_mount": bounds::MAX_IN_FLIGHT,
+            "body_bytes_per_process": BODY_BUDGET,
+            "max_wrapped_response_bytes": bounds::WRAPPED,
+        },
+    }))
+}

@@ -1,0 +1,336 @@
+//! `services/`: definitions, with the short way to store their credential.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response};
+
+use super::{
+    cas, catalog, fields, name, page, reply, secret, set, set_count, set_or_default, set_seconds,
+};
+use crate::bounds;
+use crate::engine::{Engine, ServiceWrite, author};
+use crate::error::{Error, Failure};
+use crate::name::Name;
+use crate::proxy::placement::PARAMETERS;
+use crate::storage::{self, Definition, SERVICES, ServiceEntry, rfc3339};
+
+const DESCRIPTION: &str = "\
+A service says where calls go and how the credential is sent. The short way stores both:
+    vault write mcp-proxy/services/github base_url=https://api.github.com auth=bearer token=-
+The stored secret is bound to what the definition says in that moment: origin, auth and TLS trust
+can't be changed without writing the secret again.
+
+A write changes the fields given and keeps the others; an empty value goes back to the default. What
+is read can be written back. No read gives the secret.";
+
+pub(super) fn paths() -> Vec<Path<Engine>> {
+    vec![
+        Path::new("services", "Lists services, and creates one by its name in the body.")
+            .description(DESCRIPTION)
+            .fields([fields::AFTER, fields::LIMIT])
+            .fields(definition_fields())
+            .exists(|engine, call| async move {
+                exists(&engine, &call).await.map_err(|error| error.into_sdk(&call.id))
+            })
+            .operation(
+                Operation::List,
+                Effect::Pure,
+                "Lists names with non-secret detail.",
+                |engine, call| async move {
+                    let id = call.id.clone();
+                    reply(&id, list(&engine, call).await)
+                },
+            )
+            .write(
+                Effect::MayWrite,
+                "Creates a service that doesn't exist yet.",
+                |engine: Arc<Engine>, call: Call| async move {
+                    let id = call.id.clone();
+                    reply(&id, write(&engine, call, true).await)
+                },
+            ),
+        Path::new("services/:name", "One service: where calls go, and how the credential is sent.")
+            .description(DESCRIPTION)
+            .fields(definition_fields())
+            .exists(|engine, call| async move {
+                exists(&engine, &call).await.map_err(|error| error.into_sdk(&call.id))
+            })
+            .operation(
+                Operation::Read,
+                Effect::Pure,
+                "Reads the definition, never the secret.",
+                |engine, call| async move { reply(&call.id, read(&engine, &call).await) },
+            )
+            .write(
+                Effect::MayWrite,
+                "Writes the fields given.",
+                |engine: Arc<Engine>, call: Call| async move {
+                    let id = call.id.clone();
+                    reply(&id, write(&engine, call, false).await)
+                },
+            )
+            .operation(
+                Operation::Patch,
+                Effect::MayWrite,
+                "Writes the fields given, if it exists.",
+                |engine: Arc<Engine>, call: Call| async move {
+                    let id = call.id.clone();
+                    reply(&id, write(&engine, call, false).await)
+                },
+            )
+            .operation(
+                Operation::Delete,
+                Effect::MayWrite,
+                "Deletes it with its own credential.",
+                |engine, call| async move { reply(&call.id, delete(&engine, &call).await) },
+            ),
+    ]
+}
+
+fn definition_fields() -> Vec<Field> {
+    let field = Field::new;
+    vec![
+        fields::NAME,
+        field(
+            "base_url",
+            FieldType::Str,
+            "Where all its calls go, such as https://api.github.com.",
+        ),
+        fields::AUTH,
+        fields::HEADER_NAME,
+        fields::PREFIX,
+        fields::TOKEN,
+        field("credential", FieldType::Str, "A shared credential's name, instead of token."),
+        field(
+            "description",
+            FieldType::Str,
+            "One line for people and models, at most 120 characters.",
+        ),
+        field(
+            "usage",
+            FieldType::Str,
+            "Notes and example paths for the model, at most 4000 characters.",
+        ),
+        field("safe_methods", FieldType::List, "Methods that change nothing here.")
+            .default("GET,HEAD,OPTIONS"),
+        field(
+            "allowed_request_headers",
+            FieldType::List,
+            "Headers that callers may set, beside the usual harmless ones.",
+        ),
+        field(
+            "allowed_response_headers",
+            FieldType::List,
+            "Headers that callers get, beside the usual harmless ones.",
+        ),
+        field("allow_encoded_slash", FieldType::Bool, "Let %2F stand in a path segment.")
+            .default("false"),
+        field("allow_path_params", FieldType::Bool, "Let ';' stand in a path segment.")
+            .default("false"),
+        field("timeout", FieldType::Duration, "For the whole call.").default("30s"),
+        field("max_request_bytes", FieldType::Int, "The largest request body.").default("1048576"),
+        field("max_response_bytes", FieldType::Int, "The largest answer.").default("8388608"),
+        field("max_in_flight", FieldType::Int, "Calls at one time.").default("64"),
+        fields::CA_CERT,
+        fields::TLS_SERVER_NAME,
+        fields::TLS_PIN,
+        fields::ADDRESS,
+        field(
+            "upstream_cidrs",
+            FieldType::List,
+            "Networks outside the public internet that it may reach, within the mount's.",
+        )
+        .default("none"),
+        field(
+            "danger_allow_plaintext",
+            FieldType::Bool,
+            "Allow an http:// base_url. Needs allow_danger in config.",
+        )
+        .default("false"),
+        fields::INSECURE_TLS,
+        field("send_request_id", FieldType::Bool, "Send the request id as X-Request-Id.")
+            .default("true"),
+        field("custom_metadata", FieldType::Pairs, "The operator's own notes, by name."),
+        field("enabled", FieldType::Bool, "Whether it may be called.").default("true"),
+        fields::CAS,
+        field(
+            "version",
+            FieldType::Int,
+            "Read only: counts writes, for cas. Ignored when written.",
+        ),
+        field("credential_version", FieldType::Int, "Read only. Ignored when written."),
+        field("created_time", FieldType::Str, "Read only. Ignored when written."),
+        field("updated_time", FieldType::Str, "Read only. Ignored when written."),
+    ]
+}
+
+async fn load(call: &Call, name: &Name) -> Result<Option<ServiceEntry>, Error> {
+    Ok(storage::load(call.storage.as_ref(), &format!("{SERVICES}{name}")).await?)
+}
+
+async fn exists(_engine: &Engine, call: &Call) -> Result<bool, Error> {
+    let Ok(name) = name(call) else { return Ok(false) };
+    Ok(load(call, &name).await?.is_some())
+}
+
+async fn list(engine: &Engine, mut call: Call) -> Result<Response, Error> {
+    let keys = page(call.storage.list(SERVICES).await?, &mut call.fields);
+    let mut detail = Map::new();
+    for key in &keys {
+        let Ok(name) = Name::parse(key) else { continue };
+        if let Some(entry) = load(&call, &name).await? {
+            let definition = &entry.definition;
+            detail.insert(
+                key.clone(),
+                json!({
+                    "base_url": definition.base_url,
+                    "auth": definition.auth.as_deref().unwrap_or("none"),
+                    "description": definition.description.clone().unwrap_or_default(),
+                    "enabled": definition.enabled.unwrap_or(true),
+                    "health": engine.health().of(&entry.id).state(),
+                }),
+            );
+        }
+    }
+    Ok(Response::list(keys, detail))
+}
+
+async fn read(_engine: &Engine, call: &Call) -> Result<Response, Error> {
+    let name = name(call)?;
+    let Some(entry) = load(call, &name).await? else { return Ok(Response::empty()) };
+    Response::data(shown(&name, &entry)).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// A definition as it is read: what stands here can be written back.
+fn shown(name: &Name, entry: &ServiceEntry) -> Value {
+    let definition = &entry.definition;
+    let own = entry.own.as_ref().map(|_| name.to_string());
+    let mut shown = json!({
+        "name": name.as_str(),
+        "base_url": definition.base_url,
+        "auth": definition.auth.as_deref().unwrap_or("none"),
+        "credential": definition.credential.clone().or(own).unwrap_or_default(),
+        "description": definition.description.clone().unwrap_or_default(),
+        "usage": definition.usage.clone().unwrap_or_default(),
+        "safe_methods": catalog::safe_methods(definition),
+        "allowed_request_headers": definition.allowed_request_headers,
+        "allowed_response_headers": definition.allowed_response_headers,
+        "allow_encoded_slash": definition.allow_encoded_slash,
+        "allow_path_params": definition.allow_path_params,
+        "timeout": definition.timeout.unwrap_or(bounds::TIMEOUT),
+        "max_request_bytes": definition.max_request_bytes.unwrap_or(bounds::REQUEST),
+        "max_response_bytes": definition.max_response_bytes.unwrap_or(bounds::RESPONSE),
+        "max_in_flight": definition.max_in_flight.unwrap_or(bounds::IN_FLIGHT),
+        "ca_cert": definition.ca_cert.clone().unwrap_or_default(),
+        "tls_server_name": definition.tls_server_name.clone().unwrap_or_default(),
+        "tls_pin_sha256": definition.tls_pin_sha256.clone().unwrap_or_default(),
+        "address": definition.address.clone().unwrap_or_default(),
+        "upstream_cidrs": definition.upstream_cidrs,
+        "danger_allow_plaintext": definition.danger_allow_plaintext,
+        "danger_insecure_tls": definition.danger_insecure_tls,
+        "send_request_id": definition.send_request_id.unwrap_or(true),
+        "custom_metadata": definition.custom_metadata,
+        "enabled": definition.enabled.unwrap_or(true),
+        "version": entry.version,
+        "created_time": rfc3339(entry.created),
+        "updated_time": rfc3339(entry.updated),
+    });
+    if let Some(shown) = shown.as_object_mut() {
+        for (name, value) in &definition.auth_params {
+            shown.insert(name.clone(), value.clone().into());
+        }
+        if let Some(own) = &entry.own {
+            shown.insert("credential_version".into(), own.version.into());
+        }
+    }
+    shown
+}
+
+async fn write(engine: &Engine, mut call: Call, create_only: bool) -> Result<Response, Error> {
+    let name = name(&call)?;
+    let fields = &mut call.fields;
+    let cas = cas(fields)?;
+    let (secret, mut warnings) = match secret(fields, "token")? {
+        Some((secret, warnings)) => (Some(secret), warnings),
+        None => (None, Vec::new()),
+    };
+    let write = ServiceWrite {
+        name,
+        cas,
+        create_only,
+        update_only: call.operation == Operation::Patch,
+        secret,
+        author: author(&call.caller),
+    };
+    let written = engine
+        .write_service(call.storage.as_ref(), write, |definition| merge(definition, fields))
+        .await?;
+    warnings.extend(written.warnings);
+    let mut data = json!({ "version": written.version });
+    if let (Some(version), Some(data)) = (written.credential_version, data.as_object_mut()) {
+        data.insert("credential_version".into(), version.into());
+    }
+    Response::data(data)
+        .map(|response| response.warn_all(warnings))
+        .map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// Changes the fields given and keeps the others.
+fn merge(definition: &mut Definition, fields: &mut Fields) -> Result<(), Failure> {
+    set_or_default(&mut definition.base_url, fields.str("base_url"));
+    set(&mut definition.auth, fields.str("auth"));
+    auth_parameters(definition, fields);
+    set(&mut definition.credential, fields.str("credential"));
+    set(&mut definition.description, fields.str("description"));
+    set(&mut definition.usage, fields.str("usage"));
+    set(&mut definition.safe_methods, fields.list("safe_methods"));
+    set_or_default(&mut definition.allowed_request_headers, fields.list("allowed_request_headers"));
+    set_or_default(
+        &mut definition.allowed_response_headers,
+        fields.list("allowed_response_headers"),
+    );
+    set_or_default(&mut definition.allow_encoded_slash, fields.bool("allow_encoded_slash"));
+    set_or_default(&mut definition.allow_path_params, fields.bool("allow_path_params"));
+    set_seconds(&mut definition.timeout, fields.duration("timeout"));
+    for (target, field) in [
+        (&mut definition.max_request_bytes, "max_request_bytes"),
+        (&mut definition.max_response_bytes, "max_response_bytes"),
+        (&mut definition.max_in_flight, "max_in_flight"),
+    ] {
+        set_count(target, field, fields.int(field))?;
+    }
+    set(&mut definition.ca_cert, fields.str("ca_cert"));
+    set(&mut definition.tls_server_name, fields.str("tls_server_name"));
+    set(&mut definition.tls_pin_sha256, fields.str("tls_pin_sha256"));
+    set(&mut definition.address, fields.str("address"));
+    set_or_default(&mut definition.upstream_cidrs, fields.list("upstream_cidrs"));
+    set_or_default(&mut definition.danger_allow_plaintext, fields.bool("danger_allow_plaintext"));
+    set_or_default(&mut definition.danger_insecure_tls, fields.bool("danger_insecure_tls"));
+    set(&mut definition.send_request_id, fields.bool("send_request_id"));
+    if let Some(given) = fields.pairs("custom_metadata") {
+        definition.custom_metadata = given.value().unwrap_or_default().into_iter().collect();
+    }
+    set(&mut definition.enabled, fields.bool("enabled"));
+    Ok(())
+}
+
+/// Changes the parameters of the auth kind that were given.
+pub(super) fn auth_parameters(definition: &mut Definition, fields: &mut Fields) {
+    for parameter in PARAMETERS {
+        match fields.str(parameter).map(vault_sdk::Given::value) {
+            None => {}
+            Some(None) => {
+                definition.auth_params.remove(parameter);
+            }
+            Some(Some(value)) => {
+                definition.auth_params.insert(parameter.to_owned(), value);
+            }
+        }
+    }
+}
+
+async fn delete(engine: &Engine, call: &Call) -> Result<Response, Error> {
+    engine.delete_service(call.storage.as_ref(), &name(call)?).await?;
+    Ok(Response::empty())
+}

@@ -1,0 +1,146 @@
+//! The pipeline of a proxied request: each step takes what the one before it made, so that none
+//! can be skipped.
+//!
+//! | step | room | gives |
+//! |---|---|---|
+//! | what is asked | [`request`] | [`request::ProxyRequest`] |
+//! | which service | `engine` | one snapshot for the whole call |
+//! | one canonical form | [`canonical`], [`headers`] | [`policy::CanonicalRequest`] |
+//! | may it be made | [`policy`] | [`policy::Permit`], which holds the request and its places |
+//! | with which credential | [`credential`] | [`credential::Credential`], its binding checked |
+//! | written into the request | [`injector`] | [`egress::OutboundRequest`], opaque from here on |
+//! | sent once, to a judged address | [`egress`] | [`egress::UpstreamResponse`] |
+//! | searched for the credential | [`redact`], [`answer`] | [`answer::ProxyResponse`] |
+//!
+//! Rooms don't import each other's insides, nor paths or storage. After the request is sent, nothing
+//! here can touch storage, so no storage error can make a client repeat a call.
+
+pub mod address;
+pub mod answer;
+pub mod base_url;
+pub mod binding;
+pub mod canonical;
+pub mod credential;
+mod decision;
+pub mod egress;
+pub mod headers;
+pub mod injector;
+pub mod limits;
+pub mod origin;
+pub mod placement;
+pub mod policy;
+pub mod redact;
+pub mod request;
+pub mod service;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use vault_sdk::{Call, Response};
+
+use crate::bounds;
+use crate::engine::{Engine, Snapshot};
+use crate::error::{Code, Error, Failure};
+use crate::name::Name;
+use answer::ProxyResponse;
+use decision::Decision;
+use policy::CanonicalRequest;
+use request::ProxyRequest;
+
+/// Makes one upstream request for a caller.
+///
+/// # Errors
+/// One [`Failure`] for everything that is decided here; storage's errors only before anything is
+/// sent.
+pub async fn proxy(engine: &Engine, call: Call) -> Result<Response, Error> {
+    let mut decision = Decision::begin(&call);
+    let outcome = pipeline(engine, call, &mut decision).await;
+    decision.end(&outcome);
+    outcome?.into_response()
+}
+
+async fn pipeline(
+    engine: &Engine,
+    mut call: Call,
+    decision: &mut Decision,
+) -> Result<ProxyResponse, Error> {
+    let started = Instant::now();
+    let request = ProxyRequest::parse(&mut call.fields)?;
+    decision.asked(&request);
+    let snapshot = snapshot(engine, &call, &request.service).await?;
+    let revision = engine.revision(call.storage.as_ref()).await?;
+    let canonical = canonicalise(request, &snapshot)?;
+    let permit = policy::authorize(canonical, &snapshot.service, &snapshot.places)?;
+    let credential = credential::resolve(&permit, &snapshot.service, snapshot.credential.as_ref())?;
+    decision.uses(credential);
+    let (outbound, mut reservation) =
+        injector::inject(permit, &snapshot.service, credential, &call.id)?;
+    decision.sending();
+    let limits = egress::Limits {
+        deadline: started + snapshot.service.timeout,
+        max_response_bytes: max_response_bytes(&snapshot, &call),
+    };
+    let sent = snapshot.upstream.send(outbound, &limits).await;
+    engine.health().note(&snapshot.service_id, sent.as_ref().err().map(answer::code));
+    let response = sent.map_err(|error| answer::failure(&snapshot.service, &error))?;
+    let answer = answer::redact(response, &snapshot, &mut reservation).await?;
+    Ok(ProxyResponse { answer, request_id: call.id, revision, duration: started.elapsed() })
+}
+
+/// One view of the service for the whole call, if it may be called at all.
+async fn snapshot(engine: &Engine, call: &Call, name: &Name) -> Result<Arc<Snapshot>, Error> {
+    let mount = engine.mount(call.storage.as_ref()).await?;
+    if mount.entry.paused {
+        let reason = match mount.entry.pause_reason.as_str() {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
+        return Err(Failure::new(
+            Code::Paused,
+            format!(
+                "an operator has paused all calls{reason}. Nothing was sent. Retrying won't help \
+                 until it is resumed: vault write <mount>/config paused=false"
+            ),
+        )
+        .into());
+    }
+    let snapshot = engine.snapshot(call.storage.as_ref(), &mount, name).await?;
+    if !snapshot.enabled {
+        return Err(Failure::new(
+            Code::ServiceDisabled,
+            format!(
+                "an operator has switched \"{name}\" off. Nothing was sent. Retrying won't help \
+                 until it is on again: vault write <mount>/services/{name} enabled=true"
+            ),
+        )
+        .into());
+    }
+    Ok(snapshot)
+}
+
+fn canonicalise(request: ProxyRequest, snapshot: &Snapshot) -> Result<CanonicalRequest, Failure> {
+    let service = &snapshot.service;
+    let nothing_sent = |text: String| Failure::invalid(format!("{text}. Nothing was sent"));
+    let target =
+        canonical::canonicalise(&service.base, &request.path, &request.query, service.switches)
+            .map_err(|error| nothing_sent(error.to_string()))?;
+    let injected = service.placement.header();
+    let mut headers = headers::parse_caller(
+        request.headers,
+        &service.allowed_request_headers,
+        injected.as_ref().map(http::HeaderName::as_str),
+    )
+    .map_err(|error| nothing_sent(error.to_string()))?;
+    if let Some(content_type) = request.content_type {
+        headers.entry(http::header::CONTENT_TYPE).or_insert(content_type);
+    }
+    Ok(CanonicalRequest { method: request.method, target, headers, body: request.body })
+}
+
+/// Decided before sending: a wrapped answer must fit into one storage entry.
+fn max_response_bytes(snapshot: &Snapshot, call: &Call) -> usize {
+    match call.wrap_ttl {
+        Some(_) => snapshot.service.max_response_bytes.min(bounds::WRAPPED),
+        None => snapshot.service.max_response_bytes,
+    }
+}

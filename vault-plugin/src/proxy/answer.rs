@@ -1,0 +1,234 @@
+//! From an upstream's answer, or its failure, to what the caller gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use serde_json::{Map, Value, json};
+use vault_sdk::Response;
+
+use super::egress::{EgressError, OutcomeUnknown, UpstreamResponse};
+use super::headers;
+use super::limits::Reservation;
+use super::service::Service;
+use crate::engine::Snapshot;
+use crate::error::{Code, Error, Failure};
+
+/// Bodies over this many bytes are searched off the event loop.
+const SEARCH_INLINE: usize = 256 << 10;
+
+/// What a caller gets of an upstream's answer.
+#[derive(Debug)]
+pub struct Answer {
+    status: u16,
+    headers: Map<String, Value>,
+    body: Body,
+    truncated: bool,
+    redacted: u32,
+}
+
+enum Body {
+    Text(String),
+    Binary(Bytes),
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Body")
+    }
+}
+
+/// An answer with what belongs to the call.
+#[derive(Debug)]
+pub struct ProxyResponse {
+    /// What the upstream said.
+    pub answer: Answer,
+    /// The host's id of the request.
+    pub request_id: String,
+    /// The catalog's revision, so that a bridge sees a change at its next call.
+    pub revision: Arc<str>,
+    /// From the request's arrival to the end of the answer.
+    pub duration: Duration,
+}
+
+impl ProxyResponse {
+    /// The upstream's status.
+    pub fn status(&self) -> u16 {
+        self.answer.status
+    }
+
+    /// The fields of the proxy path's answer.
+    pub(super) fn into_response(self) -> Result<Response, Error> {
+        let Answer { status, headers, body, truncated, redacted } = self.answer;
+        let mut data = json!({
+            "status": status,
+            "headers": headers,
+            "truncated": truncated,
+            "redacted": redacted,
+            "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            "request_id": self.request_id,
+            "rule": "",
+            "catalog_revision": self.revision.as_ref(),
+        });
+        let (field, text) = match body {
+            Body::Text(text) => ("body", text),
+            Body::Binary(bytes) => {
+                ("body_base64", base64::engine::general_purpose::STANDARD.encode(bytes))
+            }
+        };
+        if let Some(data) = data.as_object_mut() {
+            data.insert(field.to_owned(), Value::String(text));
+        }
+        Response::data(data).map_err(|error| Error::Internal(error.to_string()))
+    }
+}
+
+/// Takes the credential out of an answer, and what else isn't the caller's.
+///
+/// # Errors
+/// `response_undecodable` for a binary body that contains the credential: it can't be cut out there
+/// without breaking what is around it.
+pub async fn redact(
+    response: UpstreamResponse,
+    snapshot: &Snapshot,
+    reservation: &mut Reservation,
+) -> Result<Answer, Failure> {
+    let UpstreamResponse { status, headers, body, ended_by_close } = response;
+    let service = &snapshot.service;
+    // The text, its redacted copy and its JSON form are alive at one time.
+    if !reservation.cover_answer(body.len().saturating_mul(2)) {
+        return Err(Failure::new(
+            Code::ResponseTooLarge,
+            format!(
+                "the answer of \"{}\" doesn't fit into the memory set aside for bodies right now. \
+                 The request was sent and answered with status {}. Ask for less, or try again later",
+                service.name,
+                status.as_u16()
+            ),
+        ));
+    }
+    let kept = headers::filter_response(&headers, &service.allowed_response_headers);
+    let (headers, header_hits) = redact_headers(&kept, snapshot);
+    let is_json = kept
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(super::redact::is_json);
+    let (body, body_hits) = redact_body(body, is_json, snapshot).await?;
+    Ok(Answer {
+        status: status.as_u16(),
+        headers,
+        body,
+        // Where the upstream marks the end by closing, a cut looks like an end.
+        truncated: ended_by_close,
+        redacted: header_hits.saturating_add(body_hits),
+    })
+}
+
+fn redact_headers(kept: &HeaderMap, snapshot: &Snapshot) -> (Map<String, Value>, u32) {
+    let mut headers = Map::new();
+    let mut hits = 0_u32;
+    for name in kept.keys() {
+        let mut values = Vec::new();
+        for value in kept.get_all(name) {
+            let (value, found) = snapshot.redactor.redact_header_value(value.as_bytes());
+            hits = hits.saturating_add(found);
+            values.push(value);
+        }
+        // Repeated fields mean the list of their values (RFC 9110, section 5.3).
+        headers.insert(name.as_str().to_owned(), Value::String(values.join(", ")));
+    }
+    (headers, hits)
+}
+
+async fn redact_body(
+    body: Bytes,
+    is_json: bool,
+    snapshot: &Snapshot,
+) -> Result<(Body, u32), Failure> {
+    let long = body.len() > SEARCH_INLINE;
+    let redactor = Arc::clone(&snapshot.redactor);
+    let name = snapshot.service.name.clone();
+    let search = move || match std::str::from_utf8(&body) {
+        Ok(_) => {
+            let (clean, hits) = redactor.redact_body(body, is_json);
+            match String::from_utf8(clean.into()) {
+                Ok(text) => Ok((Body::Text(text), hits)),
+                Err(error) => Ok((Body::Binary(error.into_bytes().into()), hits)),
+            }
+        }
+        Err(_) if redactor.contains(&body) => Err(Failure::new(
+            Code::ResponseUndecodable,
+            format!(
+                "the answer of \"{name}\" is binary and contains the stored credential, so it is \
+                 withheld. The request was sent. Tell the user that an operator should look at this \
+                 upstream"
+            ),
+        )),
+        Err(_) => Ok((Body::Binary(body), 0)),
+    };
+    if long {
+        // The search is abandoned when the caller leaves, and ends by itself.
+        return tokio::task::spawn_blocking(search).await.unwrap_or_else(|_| {
+            Err(Failure::new(
+                Code::ResponseUndecodable,
+                "the answer couldn't be searched for the credential, so it is withheld. The request \
+                 was sent",
+            ))
+        });
+    }
+    search()
+}
+
+/// The code of a failure on the way.
+pub fn code(error: &EgressError) -> Code {
+    match error {
+        EgressError::AddressForbidden { .. } => Code::AddressForbidden,
+        EgressError::TlsFailed { .. } => Code::TlsFailed,
+        EgressError::Unreachable { .. } => Code::UpstreamUnreachable,
+        EgressError::OutcomeUnknown { .. } => Code::OutcomeUnknown,
+        EgressError::ResponseTooLarge { .. } => Code::ResponseTooLarge,
+        EgressError::Undecodable { .. } => Code::ResponseUndecodable,
+    }
+}
+
+/// A failure on the way, told to the caller.
+pub fn failure(service: &Service, error: &EgressError) -> Failure {
+    let name = &service.name;
+    let text = match error {
+        EgressError::AddressForbidden { .. } => format!(
+            "\"{name}\" can't be called: {error}. Nothing was sent. This isn't the caller's mistake; \
+             an operator can open a network with upstream_cidrs, on the service and in config"
+        ),
+        EgressError::TlsFailed { kind } => format!(
+            "Vault refuses the connection to \"{name}\": {kind}. Nothing was sent. This isn't the \
+             caller's mistake and retrying won't help; an operator should look at the upstream's \
+             certificate, or at ca_cert and tls_server_name of the service"
+        ),
+        EgressError::Unreachable { kind } => format!(
+            "Vault can't reach \"{name}\": {kind}. Nothing was sent. This isn't the caller's \
+             mistake. Try once more in a minute; then tell the user that it seems to be down"
+        ),
+        EgressError::OutcomeUnknown {
+            kind: kind @ (OutcomeUnknown::NoAnswer | OutcomeUnknown::BodyTimeout),
+        } => format!(
+            "the request to \"{name}\" was sent, but {kind} ({} s), so it may have taken effect. \
+             Don't repeat it; look first whether it happened",
+            service.timeout.as_secs()
+        ),
+        EgressError::OutcomeUnknown { kind } => format!(
+            "the request to \"{name}\" was sent, but {kind}, so it may have taken effect. Don't \
+             repeat it; look first whether it happened"
+        ),
+        EgressError::ResponseTooLarge { limit } => format!(
+            "the answer of \"{name}\" is larger than {limit} bytes, this call's limit. The request \
+             was sent. Ask for less: paging parameters, a filter, or a narrower path"
+        ),
+        EgressError::Undecodable { .. } => format!(
+            "\"{name}\" answered in a form that can't be searched for the credential: {error}. It is \
+             withheld. The request was sent"
+        ),
+    };
+    Failure::new(code(error), text)
+}

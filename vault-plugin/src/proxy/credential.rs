@@ -1,0 +1,67 @@
+//! The credential of a call: there, and bound to exactly this service.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+
+use super::binding::Binding;
+use super::policy::Permit;
+use super::service::Service;
+use crate::error::{Code, Failure};
+use crate::name::Name;
+
+/// One version of a credential.
+///
+/// It can't be cloned, printed or written out:
+///
+/// ```compile_fail
+/// fn serializable<T: serde::Serialize>() {}
+/// serializable::<vault_plugin::proxy::credential::Credential>();
+/// ```
+#[derive(Debug)]
+pub struct Credential {
+    /// Its name, for texts and the redaction mark.
+    pub name: Name,
+    /// Which version.
+    pub version: u64,
+    /// What it was written for.
+    pub binding: Binding,
+    /// Its values, by field name.
+    pub secret: BTreeMap<String, SecretString>,
+}
+
+/// Finds the credential that goes with a permit; `None` when the service uses none.
+///
+/// # Errors
+/// `credential_missing`, or `binding_changed` with the part that differs.
+pub fn resolve<'c>(
+    _permit: &Permit,
+    service: &Service,
+    credential: Option<&'c Credential>,
+) -> Result<Option<&'c Credential>, Failure> {
+    if !service.placement.wants_secret() {
+        return Ok(None);
+    }
+    let Some(credential) = credential else {
+        return Err(Failure::new(
+            Code::CredentialMissing,
+            format!(
+                "\"{name}\" has no credential. Nothing was sent. This isn't the caller's mistake; \
+                 an operator must store it: vault write <mount>/services/{name} token=-",
+                name = service.name
+            ),
+        ));
+    };
+    match credential.binding.difference(&service.binding()) {
+        None => Ok(Some(credential)),
+        Some(difference) => Err(Failure::new(
+            Code::BindingChanged,
+            format!(
+                "\"{}\" no longer matches what its credential \"{}\" was stored for: {difference}. \
+                 Nothing was sent. An operator must store the credential again for this definition, \
+                 or undo the change",
+                service.name, credential.name
+            ),
+        )),
+    }
+}

@@ -1,0 +1,92 @@
+//! One log line for each proxied request: who, where, what was decided, how it ended.
+
+use std::time::Instant;
+
+use vault_sdk::Call;
+
+use super::answer::ProxyResponse;
+use super::credential::Credential;
+use super::request::ProxyRequest;
+use crate::error::Error;
+
+/// The record of one request. It never holds a path, a query, a header or a body.
+pub(super) struct Decision {
+    request_id: String,
+    entity: String,
+    display_name: String,
+    service: String,
+    method: String,
+    credential: String,
+    sending: bool,
+    ended: bool,
+    started: Instant,
+}
+
+impl Decision {
+    pub(super) fn begin(call: &Call) -> Self {
+        Self {
+            request_id: call.id.clone(),
+            entity: call.caller.entity_id.clone(),
+            display_name: call.caller.display_name.clone(),
+            service: String::new(),
+            method: String::new(),
+            credential: String::new(),
+            sending: false,
+            ended: false,
+            started: Instant::now(),
+        }
+    }
+
+    pub(super) fn asked(&mut self, request: &ProxyRequest) {
+        self.service = request.service.to_string();
+        self.method = request.method.to_string();
+    }
+
+    pub(super) fn uses(&mut self, credential: Option<&Credential>) {
+        if let Some(credential) = credential {
+            self.credential = format!("{} v{}", credential.name, credential.version);
+        }
+    }
+
+    pub(super) fn sending(&mut self) {
+        self.sending = true;
+    }
+
+    pub(super) fn end(&mut self, outcome: &Result<ProxyResponse, Error>) {
+        self.ended = true;
+        match outcome {
+            Ok(response) => self.write("allowed", "", response.status()),
+            Err(Error::Failure(failure)) => {
+                let verdict = if self.sending { "failed" } else { "refused" };
+                self.write(verdict, failure.code.as_str(), 0);
+            }
+            Err(Error::Storage(_) | Error::Internal(_)) => self.write("failed", "internal", 0),
+        }
+    }
+
+    fn write(&self, verdict: &str, reason: &str, status: u16) {
+        tracing::info!(
+            request_id = self.request_id,
+            entity = self.entity,
+            display_name = self.display_name,
+            service = self.service,
+            method = self.method,
+            credential = self.credential,
+            verdict,
+            reason,
+            status,
+            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "proxy decision"
+        );
+    }
+}
+
+impl Drop for Decision {
+    /// The caller left: the work was dropped where it stood.
+    fn drop(&mut self) {
+        if !self.ended {
+            let reason = if self.sending { "caller left; outcome unknown" } else { "caller left" };
+            self.write("cancelled", reason, 0);
+        }
+    }
+}

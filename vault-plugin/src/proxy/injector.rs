@@ -1,0 +1,110 @@
+//! Writes a credential into a request: the one place where the two meet.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use super::credential::Credential;
+use super::egress::OutboundRequest;
+use super::limits::Reservation;
+use super::placement::{Placement, TOKEN};
+use super::policy::Permit;
+use super::service::Service;
+use crate::error::{Code, Failure};
+
+/// The header by which an upstream's log can be matched with Vault's audit log.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request that is complete but for its credential. A signing kind sees all of it.
+struct Draft {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// Spends a permit: gives the request as it goes out, and the places that it holds.
+///
+/// # Errors
+/// `credential_missing` or `invalid_request` when the credential can't be written where it belongs.
+pub fn inject(
+    permit: Permit,
+    service: &Service,
+    credential: Option<&Credential>,
+    request_id: &str,
+) -> Result<(OutboundRequest, Reservation), Failure> {
+    let (request, reservation) = permit.into_parts();
+    let mut draft = Draft {
+        method: request.method,
+        target: request.target.target().to_owned(),
+        headers: request.headers,
+        body: request.body,
+    };
+    draft.headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(concat!(
+        "vault-mcp-proxy/",
+        env!("CARGO_PKG_VERSION")
+    )));
+    draft.headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    if service.send_request_id
+        && let Ok(id) = HeaderValue::try_from(request_id)
+    {
+        draft.headers.insert(REQUEST_ID, id);
+    }
+    place(&mut draft, &service.placement, credential)?;
+    let Draft { method, target, headers, body } = draft;
+    let outbound = OutboundRequest::new(method, &target, headers, body)
+        .map_err(|error| Failure::invalid(format!("{error}. Nothing was sent")))?;
+    Ok((outbound, reservation))
+}
+
+fn place(
+    draft: &mut Draft,
+    placement: &Placement,
+    credential: Option<&Credential>,
+) -> Result<(), Failure> {
+    match placement {
+        Placement::None => Ok(()),
+        Placement::Bearer => {
+            let value = header_value("Bearer ", secret(credential, TOKEN)?)?;
+            // Insert replaces whatever stands there; the caller's headers have been through an
+            // allow list that never has it.
+            draft.headers.insert(header::AUTHORIZATION, value);
+            Ok(())
+        }
+        Placement::Header { name, prefix } => {
+            let value = header_value(prefix, secret(credential, TOKEN)?)?;
+            draft.headers.insert(name.clone(), value);
+            Ok(())
+        }
+    }
+}
+
+fn secret<'c>(
+    credential: Option<&'c Credential>,
+    field: &str,
+) -> Result<&'c SecretString, Failure> {
+    credential.and_then(|credential| credential.secret.get(field)).ok_or_else(|| {
+        Failure::new(
+            Code::CredentialMissing,
+            format!("the stored credential has no {field}. Nothing was sent. An operator must store it again"),
+        )
+    })
+}
+
+fn header_value(prefix: &str, secret: &SecretString) -> Result<HeaderValue, Failure> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "exit: into the upstream request it is meant for"
+    )]
+    let text = Zeroizing::new(format!("{prefix}{}", secret.expose_secret()));
+    let mut value = HeaderValue::try_from(text.as_str()).map_err(|_| {
+        Failure::new(
+            Code::CredentialMissing,
+            "the stored credential can't stand in a header. Nothing was sent. An operator must \
+             store it again",
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,128 @@
+//! Places for calls and bytes for bodies, reserved before anything is sent.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes of request and response bodies that all calls of the process hold at one time.
+pub const BODY_BUDGET: usize = 256 << 20;
+
+/// The budget is kept in units of this many bytes: a semaphore counts in u32 steps.
+const UNIT: usize = 1024;
+
+/// Reserved for an answer before the request is sent; larger answers take more as they arrive.
+const FIRST_ANSWER: usize = 64 << 10;
+
+static BUDGET: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(BODY_BUDGET / UNIT)));
+
+/// Where a call takes its places from.
+#[derive(Clone, Debug)]
+pub struct Places {
+    service: Arc<Semaphore>,
+    mount: Arc<Semaphore>,
+}
+
+/// Which place was missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// `max_in_flight` of the service.
+    Service,
+    /// `max_in_flight` of the mount.
+    Mount,
+    /// The process's bytes.
+    Bytes,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Service => "the service has as many calls in flight as max_in_flight allows",
+            Self::Mount => "the mount has as many calls in flight as config's max_in_flight allows",
+            Self::Bytes => "calls in flight hold all the memory set aside for bodies",
+        })
+    }
+}
+
+impl Places {
+    /// Places of one service on one mount.
+    pub fn new(service: Arc<Semaphore>, mount: Arc<Semaphore>) -> Self {
+        Self { service, mount }
+    }
+
+    /// Takes a place everywhere, or none at all; never waits.
+    ///
+    /// # Errors
+    /// The first that is full.
+    pub fn reserve(&self, request_bytes: usize) -> Result<Reservation, Full> {
+        let service = Arc::clone(&self.service).try_acquire_owned().map_err(|_| Full::Service)?;
+        let mount = Arc::clone(&self.mount).try_acquire_owned().map_err(|_| Full::Mount)?;
+        let bytes = take(request_bytes + FIRST_ANSWER).ok_or(Full::Bytes)?;
+        Ok(Reservation {
+            _service: service,
+            _mount: mount,
+            bytes: Some(bytes),
+            answer: FIRST_ANSWER,
+        })
+    }
+}
+
+fn take(bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
+    Arc::clone(&BUDGET).try_acquire_many_owned(units).ok()
+}
+
+/// Places held by one call; given back on drop.
+#[derive(Debug)]
+pub struct Reservation {
+    _service: OwnedSemaphorePermit,
+    _mount: OwnedSemaphorePermit,
+    bytes: Option<OwnedSemaphorePermit>,
+    answer: usize,
+}
+
+impl Reservation {
+    /// Makes sure that an answer of so many bytes is covered; `false` when there is no room.
+    pub fn cover_answer(&mut self, bytes: usize) -> bool {
+        if bytes <= self.answer {
+            return true;
+        }
+        // In steps, so that a large answer doesn't ask anew for every frame.
+        let wanted = bytes.max(self.answer.saturating_mul(2)) - self.answer;
+        let Some(more) = take(wanted) else { return false };
+        match &mut self.bytes {
+            Some(held) => held.merge(more),
+            None => self.bytes = Some(more),
+        }
+        self.answer += wanted;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(service: usize, mount: usize) -> Places {
+        Places::new(Arc::new(Semaphore::new(service)), Arc::new(Semaphore::new(mount)))
+    }
+
+    #[test]
+    fn full_is_told_at_once_and_dropped_places_come_back() {
+        let places = places(1, 2);
+        let first = places.reserve(10).unwrap();
+        assert_eq!(places.reserve(10).unwrap_err(), Full::Service);
+        drop(first);
+        assert!(places.reserve(10).is_ok());
+    }
+
+    #[test]
+    fn a_request_over_the_budget_is_refused_and_takes_nothing() {
+        let places = places(4, 4);
+        assert_eq!(places.reserve(BODY_BUDGET).unwrap_err(), Full::Bytes);
+        let mut held = places.reserve(0).unwrap();
+        assert!(held.cover_answer(1 << 20));
+        assert!(!held.cover_answer(BODY_BUDGET + 1));
+    }
+}

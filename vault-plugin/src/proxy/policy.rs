@@ -1,0 +1,72 @@
+//! Whether a request may be made now: the service's limits, and places reserved for it.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use super::canonical::CanonicalTarget;
+use super::limits::{Places, Reservation};
+use super::service::Service;
+use crate::error::{Code, Failure};
+
+/// A request in its one form: what policy sees is what is sent.
+#[derive(Debug)]
+pub struct CanonicalRequest {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub target: CanonicalTarget,
+    /// The caller's headers that may pass.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Leave to make one request. It holds the request, so nothing else can be sent with it, and the
+/// places reserved for it.
+///
+/// Only [`authorize`] makes one:
+///
+/// ```compile_fail
+/// let permit = vault_plugin::proxy::policy::Permit { request: todo!(), reservation: todo!() };
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    request: CanonicalRequest,
+    reservation: Reservation,
+}
+
+impl Permit {
+    /// Looks at what is allowed.
+    pub fn request(&self) -> &CanonicalRequest {
+        &self.request
+    }
+
+    /// Spends the permit.
+    pub(super) fn into_parts(self) -> (CanonicalRequest, Reservation) {
+        (self.request, self.reservation)
+    }
+}
+
+/// Decides.
+///
+/// # Errors
+/// `invalid_request` for a body over the service's limit, `busy` when a place is missing.
+pub fn authorize(
+    request: CanonicalRequest,
+    service: &Service,
+    places: &Places,
+) -> Result<Permit, Failure> {
+    if request.body.len() > service.max_request_bytes {
+        return Err(Failure::invalid(format!(
+            "the request body has {} bytes; \"{}\" allows {}. Nothing was sent. An operator can \
+             raise max_request_bytes",
+            request.body.len(),
+            service.name,
+            service.max_request_bytes
+        )));
+    }
+    let reservation = places.reserve(request.body.len()).map_err(|full| {
+        Failure::new(Code::Busy, format!("{full}. Nothing was sent. Try again in a few seconds"))
+    })?;
+    Ok(Permit { request, reservation })
+}

@@ -1,0 +1,146 @@
+//! Puts the mark into JSON text so that it stays JSON text.
+
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
+
+use super::mark;
+
+/// Replaces the spans (ascending, apart) in JSON, JSON lines or an event stream.
+pub(super) fn substitute(text: &[u8], spans: &[Range<usize>], name: &str) -> Vec<u8> {
+    match Walk::new(text, name).run(spans) {
+        Some(redacted) if is_valid(&redacted) || !is_valid(text) => redacted,
+        // A secret that spans JSON's own structure: no part can be told from the rest.
+        Some(_) | None => format!("\"{}\"", mark(name, "\\\"")).into_bytes(),
+    }
+}
+
+fn is_valid(text: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
+
+/// Walks over the text unit by unit: an escape in a string counts as one, so that none is cut.
+struct Walk<'a> {
+    text: &'a [u8],
+    name: &'a str,
+    redacted: Vec<u8>,
+    at: usize,
+    in_string: bool,
+    /// Length of `redacted` where the present number or word outside strings begins.
+    token: usize,
+    /// Whether a string within the string is open, and one within that.
+    nested: [bool; 2],
+    /// Escaped backslashes just before, which say how deep an escaped quote lies.
+    backslashes: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(text: &'a [u8], name: &'a str) -> Self {
+        Self {
+            text,
+            name,
+            redacted: Vec::with_capacity(text.len()),
+            at: 0,
+            in_string: false,
+            token: 0,
+            nested: [false; 2],
+            backslashes: 0,
+        }
+    }
+
+    /// Gives `None` where a span leaves the string that it began in.
+    fn run(mut self, spans: &[Range<usize>]) -> Option<Vec<u8>> {
+        for span in spans {
+            while self.at < self.text.len() && self.at + self.unit() <= span.start {
+                self.copy();
+            }
+            if self.at < span.end {
+                self.replace(span.end)?;
+            }
+        }
+        while self.at < self.text.len() {
+            self.copy();
+        }
+        Some(self.redacted)
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    /// The length of the unit at hand, at most to the end of the text.
+    fn unit(&self) -> usize {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let unit = match rest {
+            [b'\\', b'u', ..] if self.in_string => 6,
+            [b'\\', ..] if self.in_string => 2,
+            _ => 1,
+        };
+        unit.min(rest.len())
+    }
+
+    fn copy(&mut self) {
+        let end = self.at + self.unit();
+        let unit = self.text.get(self.at..end).unwrap_or_default();
+        self.redacted.extend_from_slice(unit);
+        self.at = end;
+        self.note(unit);
+    }
+
+    fn note(&mut self, unit: &[u8]) {
+        match unit {
+            b"\"" => {
+                self.in_string = !self.in_string;
+                self.nested = [false; 2];
+                self.token = self.redacted.len();
+            }
+            // No JSON string holds a raw line break: what follows is a new line of its own.
+            b"\n" => {
+                self.in_string = false;
+                self.token = self.redacted.len();
+            }
+            b"\\\"" => match self.backslashes {
+                0 => self.nested = [!self.nested[0], false],
+                1 => self.nested[1] = !self.nested[1],
+                _ => {}
+            },
+            [delimiter] if !self.in_string && is_delimiter(*delimiter) => {
+                self.token = self.redacted.len();
+            }
+            _ => {}
+        }
+        self.backslashes = if unit == b"\\\\" { self.backslashes + 1 } else { 0 };
+    }
+
+    fn replace(&mut self, end: usize) -> Option<()> {
+        let was_in_string = self.in_string;
+        while self.at < end {
+            if matches!(self.byte(), Some(b'"' | b'\n')) {
+                return None;
+            }
+            self.at += self.unit();
+        }
+        self.backslashes = 0;
+        if was_in_string {
+            let quote = match self.nested {
+                [_, true] => "\\\\\\\\\\\\\\\"",
+                [true, false] => "\\\\\\\"",
+                [false, false] => "\\\"",
+            };
+            self.redacted.extend_from_slice(mark(self.name, quote).as_bytes());
+        } else {
+            // A number, or no JSON at all: the rest of it goes too, or what stays isn't a value.
+            self.redacted.truncate(self.token);
+            while self.byte().is_some_and(|byte| byte != b'"' && !is_delimiter(byte)) {
+                self.at += 1;
+            }
+            let string = format!("\"{}\"", mark(self.name, "\\\""));
+            self.redacted.extend_from_slice(string.as_bytes());
+        }
+        Some(())
+    }
+}
+
+fn is_delimiter(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b'{' | b'}' | b'[' | b']' | b',' | b':')
+}

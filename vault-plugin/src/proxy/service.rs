@@ -1,0 +1,59 @@
+//! A service as a call needs it: parsed, checked, without secret values.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use http::Method;
+
+use super::base_url::BaseUrl;
+use super::binding::{Binding, Trust};
+use super::canonical::PathSwitches;
+use super::placement::Placement;
+use crate::name::Name;
+
+/// One definition, good for one snapshot.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name, for texts and logs.
+    pub name: Name,
+    /// Where all its calls go, and below which path.
+    pub base: BaseUrl,
+    /// Where its credential goes.
+    pub placement: Placement,
+    /// What its TLS trusts, as far as a credential is bound to it.
+    pub trust: Trust,
+    /// Leave for ambiguous paths.
+    pub switches: PathSwitches,
+    /// Request headers that callers may set, beside the built-in ones.
+    pub allowed_request_headers: Vec<String>,
+    /// Response headers that callers get, beside the built-in ones.
+    pub allowed_response_headers: Vec<String>,
+    /// For the whole call.
+    pub timeout: Duration,
+    /// The largest request body, in bytes.
+    pub max_request_bytes: usize,
+    /// The largest answer, in bytes.
+    pub max_response_bytes: usize,
+    /// Calls at one time.
+    pub max_in_flight: usize,
+    /// Methods that change nothing here.
+    pub safe_methods: BTreeSet<String>,
+    /// Whether the upstream is told the request id.
+    pub send_request_id: bool,
+}
+
+impl Service {
+    /// What a credential must be bound to for this service to use it.
+    pub fn binding(&self) -> Binding {
+        Binding {
+            origin: self.base.origin().clone(),
+            placement: self.placement.clone(),
+            trust: self.trust.clone(),
+        }
+    }
+
+    /// Whether a method is declared to change nothing.
+    pub fn is_safe(&self, method: &Method) -> bool {
+        self.safe_methods.contains(method.as_str())
+    }
+}
