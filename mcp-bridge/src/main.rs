@@ -1,2 +1,48 @@
-//! The bridge.
-fn main() {}
+//! Starts the bridge: hardens the process, reads the command line and runs one command.
+
+mod catalog;
+mod cli;
+mod commands;
+mod config;
+mod error;
+mod logging;
+mod process;
+mod proxy;
+mod secret;
+mod server;
+mod tools;
+mod vault;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::error::Exit;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are asked for, so they go to stdout and succeed; clap knows which.
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
+        }
+    };
+    process::harden();
+    let outcome = match cli.command {
+        None => commands::serve::run(&cli.settings, &cli::Serve::default()),
+        Some(Command::Serve(arguments)) => commands::serve::run(&cli.settings, &arguments),
+        Some(Command::Call(arguments)) => commands::call::run(&cli.settings, &arguments),
+        Some(Command::Tools(arguments)) => commands::tools::run(&cli.settings, &arguments),
+        Some(Command::Doctor) => commands::doctor::run(&cli.settings),
+        Some(Command::Policy(arguments)) => commands::policy::run(&cli.settings, &arguments),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            process::report(&error);
+            error.exit().into()
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Holds the newest catalog, gets fresh ones, and tells who waits for a change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify, watch};
+
+use super::capabilities::Capabilities;
+use super::saved::Saved;
+use super::{Catalog, Details, Method, ServiceName};
+use crate::config::{Config, Mount};
+use crate::error::CallError;
+use crate::vault::{self, Client, Lost, Request, Session, SessionError, Unavailable, jitter};
+
+/// The newest catalog that is known, and how it is renewed.
+#[derive(Debug)]
+pub(crate) struct Store {
+    session: Session,
+    mount: Mount,
+    named: Vec<ServiceName>,
+    saved: Option<Saved>,
+    current: watch::Sender<Snapshot>,
+    /// Held while refreshing, so that many callers make one request.
+    refreshing: Mutex<Capabilities>,
+    /// How many clients want to hear of changes.
+    interest: watch::Sender<usize>,
+    stale: Notify,
+}
+
+/// What is known at a moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    /// The catalog, if any was ever seen.
+    pub(crate) catalog: Option<Arc<Catalog>>,
+    /// Whether it came from Vault in this process's life.
+    pub(crate) fresh: bool,
+    /// Whether Vault was asked and couldn't answer, so that waiting is of no use.
+    pub(crate) failed: bool,
+}
+
+/// Counts as one client that wants to hear of changes, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Interest(watch::Sender<usize>);
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+impl Store {
+    /// Makes a store that begins with the saved catalog, if there is one.
+    pub(crate) fn new(config: Config) -> Self {
+        let credential = format!("{:?}", config.credential);
+        let session = Session::new(Client::new(config.vault), config.credential);
+        let (address, namespace) = session.server();
+        let saved = config.cache_dir.as_deref().map(|dir| {
+            let belongs_to =
+                [address, namespace.unwrap_or_default(), config.mount.as_str(), &credential];
+            Saved::new(dir, &belongs_to)
+        });
+        let catalog = saved.as_ref().and_then(Saved::load).map(Arc::new);
+        Self {
+            session,
+            mount: config.mount,
+            named: config.services,
+            saved,
+            current: watch::Sender::new(Snapshot { catalog, ..Snapshot::default() }),
+            refreshing: Mutex::default(),
+            interest: watch::Sender::new(0),
+            stale: Notify::new(),
+        }
+    }
+
+    /// The session that the store asks with.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Where the engine is mounted.
+    pub(crate) fn mount(&self) -> &Mount {
+        &self.mount
+    }
+
+    /// What is known now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.current.borrow().clone()
+    }
+
+    /// What is known once Vault was asked for the first time, or when the limit has passed.
+    pub(crate) async fn settled(&self, limit: Duration) -> Snapshot {
+        let mut watcher = self.current.subscribe();
+        let _ = tokio::time::timeout(limit, watcher.wait_for(|now| now.fresh || now.failed)).await;
+        self.snapshot()
+    }
+
+    /// Lets a caller wait for every later change.
+    pub(crate) fn watch(&self) -> watch::Receiver<Snapshot> {
+        self.current.subscribe()
+    }
+
+    /// Has the store ask Vault regularly while the guard lives.
+    pub(crate) fn interest(&self) -> Interest {
+        self.interest.send_modify(|count| *count += 1);
+        Interest(self.interest.clone())
+    }
+
+    /// Compares the revision that came with an answer, and has the catalog refreshed if it differs.
+    pub(crate) fn saw_revision(&self, revision: &str) {
+        let known = self.current.borrow().catalog.as_ref().map(|c| c.revision.clone());
+        if !revision.is_empty() && known.is_some_and(|known| !known.is_empty() && known != revision)
+        {
+            self.stale.notify_one();
+        }
+    }
+
+    /// Has the next refresh ask for the permissions of a service again: Vault decided otherwise
+    /// than expected.
+    pub(crate) async fn doubt(&self, name: &ServiceName) {
+        self.refreshing.lock().await.forget(name);
+    }
+
+    /// Keeps the catalog fresh: until the first is there, after hints, and regularly while anybody
+    /// wants to hear of changes. Never returns.
+    pub(crate) async fn maintain(&self) {
+        let mut pause = Duration::from_secs(1);
+        while self.refresh().await.is_err() {
+            self.current.send_modify(|snapshot| snapshot.failed = true);
+            tokio::time::sleep(jitter(pause, 20)).await;
+            pause = (pause * 2).min(Duration::from_secs(30));
+        }
+        let mut interest = self.interest.subscribe();
+        loop {
+            let wanted = *interest.borrow_and_update() > 0;
+            let poll = async {
+                if wanted {
+                    tokio::time::sleep(jitter(POLL, 20)).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = poll => {}
+                () = self.stale.notified() => {}
+                _ = interest.changed() => continue,
+            }
+            if let Err(error) = self.refresh().await {
+                tracing::debug!(code = error.code(), "the catalog can't be refreshed");
+            }
+        }
+    }
+
+    /// Gets a fresh catalog.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] if there is no session or Vault can't answer.
+    pub(crate) async fn refresh(&self) -> Result<Arc<Catalog>, CallError> {
+        let mut capabilities = self.refreshing.lock().await;
+        let mut catalog = self.fetch().await?;
+        let names = catalog.services.iter().map(|service| &service.name);
+        capabilities
+            .learn(&self.session, &self.mount, names)
+            .await
+            .map_err(|error| unsent(&error))?;
+        for service in &mut catalog.services {
+            service.permitted = capabilities.permitted(&service.name);
+        }
+        catalog.services.sort_by(|a, b| a.name.cmp(&b.name));
+        let catalog = Arc::new(catalog);
+        let changed = self.current.send_if_modified(|snapshot| {
+            let changed = !snapshot.fresh || snapshot.catalog.as_ref() != Some(&catalog);
+            *snapshot =
+                Snapshot { catalog: Some(Arc::clone(&catalog)), fresh: true, failed: false };
+            changed
+        });
+        if changed && let Some(saved) = &self.saved {
+            saved.store(&catalog);
+        }
+        Ok(catalog)
+    }
+
+    /// Gets what the engine tells of one service; none where it may not be read.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] if there is no session or Vault can't answer.
+    pub(crate) async fn details(&self, name: &ServiceName) -> Result<Option<Details>, CallError> {
+        let request = Request::get(format!("{}/catalog/{name}", self.mount));
+        let reply = self.session.request(&request).await.map_err(|error| unsent(&error))?;
+        match reply.status {
+            200 => Ok(vault::data(&reply.body)),
+            400..=499 => Ok(None),
+            _ => Err(CallError::Unavailable(vault::unavailable(&reply))),
+        }
+    }
+
+    /// The methods that this token may use on a service, as far as is known.
+    pub(crate) fn permitted(&self, name: &str) -> Vec<Method> {
+        let snapshot = self.current.borrow();
+        let service = snapshot.catalog.as_ref().and_then(|catalog| catalog.find(name));
+        service.map(|service| service.permitted.clone()).unwrap_or_default()
+    }
+
+    async fn fetch(&self) -> Result<Catalog, CallError> {
+        let request = Request::get(format!("{}/catalog", self.mount));
+        let reply = self.session.request(&request).await.map_err(|error| unsent(&error))?;
+        match reply.status {
+            200 => vault::data(&reply.body)
+                .ok_or(CallError::Unavailable(Unavailable::Failing(reply.status))),
+            403 => {
+                if self.named.is_empty() {
+                    tracing::warn!("the catalog may not be read and no services are configured");
+                }
+                Ok(Catalog::of_names(&self.named))
+            }
+            404 => Err(CallError::Unavailable(Unavailable::NotMounted)),
+            _ => Err(CallError::Unavailable(vault::unavailable(&reply))),
+        }
+    }
+}
+
+/// The error of a request that changes nothing anywhere.
+pub(crate) fn unsent(error: &SessionError) -> CallError {
+    match error {
+        SessionError::Login(error) => CallError::Login(*error),
+        SessionError::Lost(Lost::NeverSent(why)) => CallError::Unavailable(*why),
+        SessionError::Lost(Lost::TimedOut) => {
+            CallError::Unavailable(Unavailable::NoConnection(vault::ConnectFault::Timeout))
+        }
+        SessionError::Lost(Lost::Broken | Lost::TooLarge) => {
+            CallError::Unavailable(Unavailable::NoConnection(vault::ConnectFault::Other))
+        }
+    }
+}
+
+/// How often the catalog is asked for while a client wants to hear of changes.
+const POLL: Duration = Duration::from_secs(60);

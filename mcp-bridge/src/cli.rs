@@ -1,0 +1,184 @@
+//! Describes the command line: commands, flags and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Lets an AI agent use APIs through HashiCorp Vault or OpenBao.
+///
+/// Without a command, mcp-bridge serves MCP on stdin and stdout: an MCP client starts it. Vault's
+/// mcp-proxy engine makes the requests and adds the credentials, so that no API key is ever on
+/// this machine.
+#[derive(Debug, Parser)]
+#[command(name = "mcp-bridge", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Settings come from flags, then the environment, then the profile of the configuration file, then \
+the file's top level. A machine logs in by AppRole (--role-id-file and --secret-id-file); a token \
+file is for development. No secret is ever an argument.
+
+Examples:
+  mcp-bridge                                     serve MCP (what an MCP client runs)
+  mcp-bridge call github GET /user               one request, the answer's body on stdout
+  mcp-bridge tools                               what an agent on this machine is shown
+  mcp-bridge policy github --methods GET,POST    the Vault policy that such an agent needs";
+
+/// Settings that every command shares.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Settings {
+    /// Address of Vault, for example https://vault.example:8200 [env: VAULT_ADDR]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) address: Option<String>,
+    /// Namespace within Vault [env: VAULT_NAMESPACE]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) namespace: Option<String>,
+    /// Where the mcp-proxy engine is mounted [default: mcp-proxy] [env: MCP_BRIDGE_MOUNT]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) mount: Option<String>,
+    /// PEM file of the authorities to trust for Vault, instead of the system's [env: VAULT_CACERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// PEM file of this machine's TLS certificate [env: VAULT_CLIENT_CERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// PEM file of that certificate's key [env: VAULT_CLIENT_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) client_key: Option<PathBuf>,
+    /// Name that Vault's certificate must carry, if not the address's [env: VAULT_TLS_SERVER_NAME]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) tls_server_name: Option<String>,
+    /// Where AppRole is mounted [default: approle] [env: MCP_BRIDGE_AUTH_MOUNT]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) auth_mount: Option<String>,
+    /// File that holds the role_id [env: MCP_BRIDGE_ROLE_ID_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) role_id_file: Option<PathBuf>,
+    /// File that holds the secret_id [env: MCP_BRIDGE_SECRET_ID_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) secret_id_file: Option<PathBuf>,
+    /// File that holds a Vault token, for development [env: MCP_BRIDGE_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Configuration file [default: ~/.config/mcp-bridge/config.toml] [env: MCP_BRIDGE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Profile of the configuration file [env: MCP_BRIDGE_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// What to log on stderr: error, warn, info, debug or a filter [env: MCP_BRIDGE_LOG]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+/// What the bridge can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve MCP on stdin and stdout (what happens without a command)
+    Serve(Serve),
+    /// Send one request through Vault and print the answer's body
+    Call(Call),
+    /// Show the tools and services as an agent on this machine sees them
+    Tools(Tools),
+    /// Check step by step whether an agent on this machine can work, and say what to mend
+    Doctor,
+    /// Print the Vault policy that an agent needs for some services
+    Policy(Policy),
+}
+
+/// Arguments of `serve`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Serve {
+    /// Add structuredContent to results, for programs: models read the text
+    #[arg(long)]
+    pub(crate) structured_results: bool,
+}
+
+/// Arguments of `call`.
+#[derive(Args, Debug)]
+#[command(after_help = CALL_AFTER_HELP)]
+pub(crate) struct Call {
+    /// Name of the service
+    pub(crate) service: String,
+    /// HTTP method
+    pub(crate) method: String,
+    /// Path below the service's base URL, beginning with '/'
+    pub(crate) path: String,
+    /// Query parameter, not yet encoded; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) query: Vec<String>,
+    /// Request header; may be repeated; never a credential
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) header: Vec<String>,
+    /// JSON request body
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["data", "form"])]
+    pub(crate) json: Option<String>,
+    /// Form field, sent as application/x-www-form-urlencoded; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", conflicts_with = "data")]
+    pub(crate) form: Vec<String>,
+    /// Request body as it is: text, @FILE, or - for stdin
+    #[arg(long, value_name = "TEXT|@FILE|-")]
+    pub(crate) data: Option<String>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Output::Body)]
+    pub(crate) output: Output,
+}
+
+/// What `call` prints on stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// The answer's body, byte for byte; the status line goes to stderr
+    #[default]
+    Body,
+    /// Status, headers and body as one JSON object
+    Json,
+    /// The text that an agent would get
+    Agent,
+}
+
+const CALL_AFTER_HELP: &str = "\
+If neither AppRole nor a token file is configured, `call` uses VAULT_TOKEN, as operators are used \
+to; `serve` never does.
+
+Exit status: 0 done; 2 wrong usage or configuration; 3 refused; 4 Vault can't be reached; 22 the \
+service answered with 4xx or 5xx, or couldn't be reached.
+
+Example:
+  mcp-bridge call github POST /repos/me/demo/issues --json '{\"title\":\"It works\"}'";
+
+/// Arguments of `tools`.
+#[derive(Args, Debug)]
+pub(crate) struct Tools {
+    /// Print the tools as JSON, schemas included
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `policy`.
+#[derive(Args, Debug)]
+pub(crate) struct Policy {
+    /// Names of the services
+    #[arg(required = true)]
+    pub(crate) services: Vec<String>,
+    /// Methods to allow, or `any`
+    #[arg(long, value_delimiter = ',', default_value = "GET,HEAD", value_name = "METHOD,…")]
+    pub(crate) methods: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,255 @@
+//! Turns flags, environment and file into settings that can be used as they are.
+
+mod file;
+mod layer;
+pub(crate) mod names;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use reqwest::Url;
+
+use crate::catalog::ServiceName;
+use crate::cli;
+use crate::secret::VaultToken;
+
+use self::layer::{Layer, Layers};
+
+/// Everything the bridge needs to know to work.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where Vault is and how it is recognised.
+    pub(crate) vault: VaultServer,
+    /// Where the engine is mounted.
+    pub(crate) mount: Mount,
+    /// What the bridge logs in with.
+    pub(crate) credential: CredentialSource,
+    /// Services to show where the catalog may not be read.
+    pub(crate) services: Vec<ServiceName>,
+    /// Whether results carry `structuredContent` as well.
+    pub(crate) structured_results: bool,
+    /// Where the last catalog is kept, if anywhere.
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// What to log, if not the default.
+    pub(crate) log: Option<String>,
+}
+
+/// Where Vault is and how it is recognised.
+#[derive(Clone, Debug)]
+pub(crate) struct VaultServer {
+    /// The server's address, its path ending in `/`.
+    pub(crate) address: Url,
+    /// The namespace that every request names.
+    pub(crate) namespace: Option<String>,
+    /// Authorities to trust instead of the system's.
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// Certificate and key of this machine.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// The name that the server's certificate must carry, if not the address's.
+    pub(crate) server_name: Option<String>,
+}
+
+impl VaultServer {
+    /// Whether a token would cross the network in clear.
+    pub(crate) fn is_plain_and_far(&self) -> bool {
+        let host = self.address.host_str().unwrap_or_default();
+        let near = host == "localhost" || host == "[::1]" || host.starts_with("127.");
+        self.address.scheme() == "http" && !near
+    }
+}
+
+/// What the bridge logs in with.
+#[derive(Debug)]
+pub(crate) enum CredentialSource {
+    /// AppRole, both halves in files.
+    AppRole {
+        /// Where the auth method is mounted.
+        mount: Mount,
+        /// The file of the role_id.
+        role_id: PathBuf,
+        /// The file of the secret_id.
+        secret_id: PathBuf,
+    },
+    /// A token in a file, for development.
+    TokenFile(PathBuf),
+    /// The token of an operator's environment; for `call`, never for `serve`.
+    Environment(VaultToken),
+}
+
+/// A mount's path: one or more segments, without slashes at the ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount(String);
+
+impl Mount {
+    /// The engine's default mount.
+    pub(crate) const ENGINE: &str = "mcp-proxy";
+    /// AppRole's default mount.
+    const APPROLE: &str = "approle";
+
+    /// Reads a mount's path; slashes at the ends are ignored.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let path = text.trim_matches('/');
+        let sound = |segment: &str| {
+            !segment.is_empty()
+                && segment != "."
+                && segment != ".."
+                && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+        };
+        path.split('/').all(sound).then(|| Self(path.to_owned()))
+    }
+
+    /// The path without slashes at the ends.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One fault of the settings. Names the setting, never its value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// Nothing sets it, and there is no default.
+    #[error("{name} isn't set: {hint}")]
+    Missing {
+        /// The setting.
+        name: String,
+        /// What it should hold.
+        hint: &'static str,
+    },
+    /// Its value can't be used.
+    #[error("{name} {problem}")]
+    Invalid {
+        /// The setting.
+        name: String,
+        /// What is wrong with the value.
+        problem: &'static str,
+    },
+    /// The configuration file can't be used.
+    #[error("configuration file {path}: {problem}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong, with the line where that is known.
+        problem: String,
+    },
+}
+
+/// All faults of the settings at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConfigErrors(pub(crate) Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\nmcp-bridge: ")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self(vec![error])
+    }
+}
+
+/// The process's environment, or a test's.
+#[derive(Debug, Default)]
+pub(crate) struct Environment(HashMap<String, String>);
+
+impl Environment {
+    /// Reads the environment of this process. A value that isn't UTF-8 counts as not set.
+    pub(crate) fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(std::env::vars_os().filter_map(text).collect())
+    }
+
+    /// A variable's value; an empty one counts as not set.
+    pub(crate) fn var(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+/// Whether an operator's `VAULT_TOKEN` may serve as the credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OperatorToken {
+    /// It may, if nothing else is configured.
+    Fallback,
+    /// It is never read: an agent must not inherit an operator's rights.
+    Ignored,
+}
+
+impl Config {
+    /// Reads flags, environment and file, strongest first.
+    ///
+    /// # Errors
+    ///
+    /// All faults at once, so that they can be mended at once.
+    pub(crate) fn load(
+        flags: &cli::Settings,
+        environment: &Environment,
+        operator_token: OperatorToken,
+    ) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let mut layers = vec![Layer::of_flags(flags), Layer::of_environment(environment)];
+        match file::load(flags, environment) {
+            Ok(from_file) => layers.extend(from_file),
+            Err(error) => errors.push(error),
+        }
+        let mut layers = Layers::new(layers, errors);
+
+        let address = layers.address();
+        let mount = layers.mount(names::MOUNT, |layer| &layer.mount, Mount::ENGINE);
+        let credential = layers.credential(Mount::APPROLE, || {
+            (operator_token == OperatorToken::Fallback)
+                .then(|| environment.var(names::VAULT_TOKEN))
+                .flatten()
+        });
+        let identity = layers.identity();
+        let services = layers.services();
+        let server = |address| VaultServer {
+            address,
+            namespace: layers.namespace(),
+            ca_cert: layers.path(|layer| &layer.ca_cert),
+            identity,
+            server_name: layers.text(|layer| &layer.tls_server_name),
+        };
+        let vault = address.map(server);
+        let log = layers.text(|layer| &layer.log);
+        let structured_results = layers.flag(|layer| layer.structured_results);
+        match (vault, mount, credential, layers.into_errors()) {
+            (Some(vault), Some(mount), Some(credential), errors) if errors.is_empty() => Ok(Self {
+                vault,
+                mount,
+                credential,
+                services,
+                structured_results,
+                cache_dir: cache_dir(environment),
+                log,
+            }),
+            (_, _, _, errors) => Err(ConfigErrors(errors)),
+        }
+    }
+}
+
+fn cache_dir(environment: &Environment) -> Option<PathBuf> {
+    let base = match environment.var("XDG_CACHE_HOME") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(environment.var("HOME")?).join(".cache"),
+    };
+    base.is_absolute().then(|| base.join("mcp-bridge"))
+}
+
+#[cfg(test)]
+mod tests;

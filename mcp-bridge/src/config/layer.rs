@@ -1,0 +1,314 @@
+//! Holds one source's settings, and picks the strongest source's value of each.
+
+use std::path::PathBuf;
+
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::names::{self, Name};
+use super::{ConfigError, CredentialSource, Environment, Mount};
+use crate::catalog::ServiceName;
+use crate::cli;
+use crate::secret::VaultToken;
+
+/// The settings of one source. The field names are the keys of the configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Layer {
+    #[serde(skip)]
+    source: Source,
+    pub(super) address: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) mount: Option<String>,
+    pub(super) ca_cert: Option<PathBuf>,
+    pub(super) client_cert: Option<PathBuf>,
+    pub(super) client_key: Option<PathBuf>,
+    pub(super) tls_server_name: Option<String>,
+    pub(super) auth_mount: Option<String>,
+    pub(super) role_id_file: Option<PathBuf>,
+    pub(super) secret_id_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) services: Option<Vec<String>>,
+    pub(super) structured_results: Option<bool>,
+    pub(super) log: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Source {
+    Flags,
+    Environment,
+    #[default]
+    File,
+}
+
+impl Layer {
+    /// The settings that flags give.
+    pub(super) fn of_flags(flags: &cli::Settings) -> Self {
+        Self {
+            source: Source::Flags,
+            address: flags.address.clone(),
+            namespace: flags.namespace.clone(),
+            mount: flags.mount.clone(),
+            ca_cert: flags.ca_cert.clone(),
+            client_cert: flags.client_cert.clone(),
+            client_key: flags.client_key.clone(),
+            tls_server_name: flags.tls_server_name.clone(),
+            auth_mount: flags.auth_mount.clone(),
+            role_id_file: flags.role_id_file.clone(),
+            secret_id_file: flags.secret_id_file.clone(),
+            token_file: flags.token_file.clone(),
+            services: None,
+            structured_results: None,
+            log: flags.log.clone(),
+        }
+    }
+
+    /// The settings that the environment gives.
+    pub(super) fn of_environment(environment: &Environment) -> Self {
+        let text = |name: Name| environment.var(name.variable).map(str::to_owned);
+        let path = |name: Name| environment.var(name.variable).map(PathBuf::from);
+        Self {
+            source: Source::Environment,
+            address: text(names::ADDRESS),
+            namespace: text(names::NAMESPACE),
+            mount: text(names::MOUNT),
+            ca_cert: path(names::CA_CERT),
+            client_cert: path(names::CLIENT_CERT),
+            client_key: path(names::CLIENT_KEY),
+            tls_server_name: text(names::TLS_SERVER_NAME),
+            auth_mount: text(names::AUTH_MOUNT),
+            role_id_file: path(names::ROLE_ID_FILE),
+            secret_id_file: path(names::SECRET_ID_FILE),
+            token_file: path(names::TOKEN_FILE),
+            services: None,
+            structured_results: None,
+            log: text(names::LOG),
+        }
+    }
+
+    /// Every setting that is a path, for the file's loader to make absolute.
+    pub(super) fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [
+            &mut self.ca_cert,
+            &mut self.client_cert,
+            &mut self.client_key,
+            &mut self.role_id_file,
+            &mut self.secret_id_file,
+            &mut self.token_file,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    fn names(&self, name: Name) -> String {
+        match self.source {
+            Source::Flags => name.flag.to_owned(),
+            Source::Environment => name.variable.to_owned(),
+            Source::File => format!("{} in the configuration file", name.key),
+        }
+    }
+}
+
+/// All sources, strongest first, and the faults found in them so far.
+#[derive(Debug)]
+pub(super) struct Layers {
+    layers: Vec<Layer>,
+    errors: Vec<ConfigError>,
+}
+
+impl Layers {
+    pub(super) fn new(layers: Vec<Layer>, errors: Vec<ConfigError>) -> Self {
+        Self { layers, errors }
+    }
+
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+        self.errors
+    }
+
+    pub(super) fn text(&self, field: impl Fn(&Layer) -> &Option<String>) -> Option<String> {
+        self.layers.iter().find_map(|layer| field(layer).clone())
+    }
+
+    pub(super) fn path(&self, field: impl Fn(&Layer) -> &Option<PathBuf>) -> Option<PathBuf> {
+        self.layers.iter().find_map(|layer| field(layer).clone())
+    }
+
+    pub(super) fn flag(&self, field: impl Fn(&Layer) -> Option<bool>) -> bool {
+        self.layers.iter().find_map(field).unwrap_or_default()
+    }
+
+    /// The namespace without slashes at the ends; none if nothing is left.
+    pub(super) fn namespace(&self) -> Option<String> {
+        let namespace = self.text(|layer| &layer.namespace)?;
+        let namespace = namespace.trim_matches('/');
+        (!namespace.is_empty()).then(|| namespace.to_owned())
+    }
+
+    /// Vault's address, checked.
+    pub(super) fn address(&mut self) -> Option<Url> {
+        let Some((name, text)) = self.first(names::ADDRESS, |layer| &layer.address) else {
+            self.missing(names::ADDRESS, "the address of Vault, like https://vault.example:8200");
+            return None;
+        };
+        match parse_address(&text) {
+            Some(url) => {
+                self.check_namespace();
+                Some(url)
+            }
+            None => self.invalid(
+                name,
+                "isn't an http or https URL of a server, without user, query or fragment",
+            ),
+        }
+    }
+
+    /// A mount's path, checked, or its default.
+    pub(super) fn mount(
+        &mut self,
+        name: Name,
+        field: impl Fn(&Layer) -> &Option<String>,
+        default: &str,
+    ) -> Option<Mount> {
+        let Some((name, text)) = self.first(name, field) else {
+            return Mount::parse(default);
+        };
+        Mount::parse(&text).or_else(|| self.invalid(name, "isn't the path of a mount"))
+    }
+
+    /// The client certificate and its key: both or neither.
+    pub(super) fn identity(&mut self) -> Option<(PathBuf, PathBuf)> {
+        let certificate = self.path(|layer| &layer.client_cert);
+        let key = self.path(|layer| &layer.client_key);
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.missing(names::CLIENT_KEY, "a client certificate needs its key");
+                None
+            }
+            (None, Some(_)) => {
+                self.missing(names::CLIENT_CERT, "a client key needs its certificate");
+                None
+            }
+        }
+    }
+
+    /// The services of the strongest source that names any, checked.
+    pub(super) fn services(&mut self) -> Vec<ServiceName> {
+        let names = self.layers.iter().find_map(|layer| {
+            layer.services.as_ref().map(|services| (layer.names(names::SERVICES), services.clone()))
+        });
+        let Some((name, services)) = names else { return Vec::new() };
+        let parsed = services.iter().map(|name| ServiceName::parse(name)).collect::<Option<_>>();
+        parsed.unwrap_or_else(|| {
+            self.invalid::<()>(name, "holds something that isn't a service's name");
+            Vec::new()
+        })
+    }
+
+    /// The credential of the strongest source that gives one.
+    pub(super) fn credential<'a>(
+        &mut self,
+        approle: &str,
+        operator_token: impl FnOnce() -> Option<&'a str>,
+    ) -> Option<CredentialSource> {
+        let source = self.layers.iter().find_map(|layer| {
+            let approle = layer.role_id_file.is_some() || layer.secret_id_file.is_some();
+            match (&layer.token_file, approle) {
+                (Some(_), true) => Some(Kind::Both(layer.names(names::TOKEN_FILE))),
+                (Some(path), false) => Some(Kind::Token(path.clone())),
+                (None, true) => Some(Kind::AppRole),
+                (None, false) => None,
+            }
+        });
+        match source {
+            Some(Kind::Token(path)) => Some(CredentialSource::TokenFile(path)),
+            Some(Kind::AppRole) => self.approle(approle),
+            Some(Kind::Both(name)) => {
+                self.invalid(name, "and AppRole files are both given: choose one")
+            }
+            None => match operator_token() {
+                Some(token) => match VaultToken::new(token) {
+                    Ok(token) => Some(CredentialSource::Environment(token)),
+                    Err(_) => self.invalid(names::VAULT_TOKEN.to_owned(), "isn't a token"),
+                },
+                None => {
+                    self.errors.push(ConfigError::Missing {
+                        name: format!(
+                            "{} and {}",
+                            names::ROLE_ID_FILE.variable,
+                            names::SECRET_ID_FILE.variable
+                        ),
+                        hint: "files with this machine's AppRole credential (or, for development, \
+                               MCP_BRIDGE_TOKEN_FILE)",
+                    });
+                    None
+                }
+            },
+        }
+    }
+
+    fn approle(&mut self, default_mount: &str) -> Option<CredentialSource> {
+        let mount = self.mount(names::AUTH_MOUNT, |layer| &layer.auth_mount, default_mount);
+        let role_id = self.path(|layer| &layer.role_id_file);
+        let secret_id = self.path(|layer| &layer.secret_id_file);
+        if role_id.is_none() {
+            self.missing(names::ROLE_ID_FILE, "AppRole needs a role_id as well as a secret_id");
+        }
+        if secret_id.is_none() {
+            self.missing(names::SECRET_ID_FILE, "AppRole needs a secret_id as well as a role_id");
+        }
+        Some(CredentialSource::AppRole { mount: mount?, role_id: role_id?, secret_id: secret_id? })
+    }
+
+    fn check_namespace(&mut self) {
+        let namespace = self.first(names::NAMESPACE, |layer| &layer.namespace);
+        if let Some((name, text)) = namespace
+            && !text.trim_matches('/').is_empty()
+            && Mount::parse(&text).is_none()
+        {
+            self.invalid::<()>(name, "isn't the path of a namespace");
+        }
+    }
+
+    fn first(
+        &self,
+        name: Name,
+        field: impl Fn(&Layer) -> &Option<String>,
+    ) -> Option<(String, String)> {
+        self.layers
+            .iter()
+            .find_map(|layer| field(layer).clone().map(|value| (layer.names(name), value)))
+    }
+
+    fn missing(&mut self, name: Name, hint: &'static str) {
+        self.errors.push(ConfigError::Missing { name: name.both(), hint });
+    }
+
+    fn invalid<T>(&mut self, name: String, problem: &'static str) -> Option<T> {
+        self.errors.push(ConfigError::Invalid { name, problem });
+        None
+    }
+}
+
+enum Kind {
+    Token(PathBuf),
+    AppRole,
+    Both(String),
+}
+
+fn parse_address(text: &str) -> Option<Url> {
+    let mut url = Url::parse(text.trim()).ok()?;
+    let sound = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if !sound {
+        return None;
+    }
+    let path = format!("{}/", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Some(url)
+}

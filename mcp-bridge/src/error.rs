@@ -1,0 +1,384 @@
+//! Says what went wrong with a call, in the words an agent or an operator reads.
+
+use std::process::ExitCode;
+
+use crate::config::ConfigErrors;
+use crate::vault::{EngineCode, LoginError, Unavailable};
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All went well.
+    Success,
+    /// The command line or the configuration is wrong.
+    Usage,
+    /// The call was refused: by the bridge, by Vault's policy or by the service's rules.
+    Refused,
+    /// Vault can't be reached or can't answer.
+    Unavailable,
+    /// The upstream answered 4xx or 5xx, or failed.
+    Upstream,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Success => 0,
+            Exit::Usage => 2,
+            Exit::Refused => 3,
+            Exit::Unavailable => 4,
+            Exit::Upstream => 22,
+        })
+    }
+}
+
+/// Why a command ended without its result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    /// The settings can't be used; every fault is listed.
+    #[error("{0}")]
+    Config(ConfigErrors),
+    /// An argument can't be used.
+    #[error("{0}")]
+    Argument(String),
+    /// The call failed.
+    #[error("{}", .0.message())]
+    Call(CallError),
+    /// stdout can't be written.
+    #[error("can't write to stdout")]
+    Output,
+    /// The MCP client spoke no usable MCP.
+    #[error("the MCP client's handshake failed")]
+    Handshake,
+    /// The operating system refused something that the bridge can't do without.
+    #[error("can't start: {0}")]
+    Start(&'static str),
+}
+
+impl CommandError {
+    /// The exit status that belongs to the error.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Argument(_) | Self::Handshake | Self::Start(_) => Exit::Usage,
+            Self::Call(error) => error.exit(),
+            Self::Output => Exit::Unavailable,
+        }
+    }
+}
+
+impl From<ConfigErrors> for CommandError {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+impl From<CallError> for CommandError {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// Why a call has no answer. [`CallError::message`] is the text that the agent reads.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
+pub(crate) enum CallError {
+    /// The arguments can't be sent: the field, what is wrong, a corrected value.
+    Invalid(String),
+    /// No such service, or none that this agent may know of.
+    UnknownService {
+        /// The name that was asked for.
+        service: String,
+        /// What the agent may call, nearest name first to be suggested.
+        callable: Vec<String>,
+        /// The engine's id of the request, if it came so far.
+        request_id: Option<String>,
+    },
+    /// Vault's policy refuses the method on the service.
+    NotPermitted {
+        /// The service.
+        service: String,
+        /// The method that was refused.
+        method: &'static str,
+        /// The methods that the policy allows.
+        allowed: Vec<&'static str>,
+        /// What has to follow `mcp-bridge policy <service> --methods …`: a mount, if not the default.
+        policy_flags: String,
+    },
+    /// The upstream answered 401: the stored credential doesn't work there.
+    CredentialRefused {
+        /// The service.
+        service: String,
+        /// Where the engine is mounted.
+        mount: String,
+        /// The engine's id of the request.
+        request_id: Option<String>,
+    },
+    /// The engine refused or failed; the text is its own, with advice for the agent.
+    Engine {
+        /// The engine's code.
+        code: EngineCode,
+        /// The engine's text after the code, with the bridge's advice.
+        text: String,
+    },
+    /// The connection to Vault broke, or Vault failed, after the request may have been sent on.
+    OutcomeUnknown {
+        /// The service.
+        service: String,
+        /// What happened.
+        cause: &'static str,
+        /// Whether the method is one that only reads.
+        read: bool,
+    },
+    /// Vault refused for reasons of load; nothing was sent.
+    Busy {
+        /// Seconds to wait, if Vault said so.
+        retry_after: Option<String>,
+    },
+    /// Vault can't be reached or can't work; nothing was sent.
+    Unavailable(Unavailable),
+    /// Vault doesn't accept this machine's credential.
+    Login(LoginError),
+    /// The client withdrew the call, or the bridge is stopping.
+    Cancelled,
+}
+
+impl CallError {
+    /// The code at the head of the text.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid_request",
+            Self::UnknownService { .. } => "unknown_service",
+            Self::NotPermitted { .. } => "not_permitted",
+            Self::CredentialRefused { .. } => "credential_refused",
+            Self::Engine { code, .. } => code.as_str(),
+            Self::OutcomeUnknown { .. } | Self::Cancelled => "outcome_unknown",
+            Self::Busy { .. } => "busy",
+            Self::Unavailable(_) => "vault_unavailable",
+            Self::Login(error) => match error {
+                LoginError::Unavailable(_) => "vault_unavailable",
+                LoginError::Refused | LoginError::Unreadable | LoginError::TooSoon => {
+                    "login_refused"
+                }
+            },
+        }
+    }
+
+    /// The whole text: `<code>: <what happened>. <whose fault, what to do>.`
+    pub(crate) fn message(&self) -> String {
+        format!("{}: {}", self.code(), self.text())
+    }
+
+    /// The exit status of `call` for this error.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Invalid(_) | Self::UnknownService { .. } | Self::NotPermitted { .. } => {
+                Exit::Refused
+            }
+            Self::CredentialRefused { .. } => Exit::Upstream,
+            Self::Engine { code, .. } => match code {
+                EngineCode::UpstreamUnreachable
+                | EngineCode::TlsFailed
+                | EngineCode::OutcomeUnknown
+                | EngineCode::ResponseTooLarge
+                | EngineCode::ResponseUndecodable
+                | EngineCode::CredentialRefused => Exit::Upstream,
+                EngineCode::InvalidRequest
+                | EngineCode::UnknownService
+                | EngineCode::DeniedByRule
+                | EngineCode::CredentialMissing
+                | EngineCode::CredentialExpired
+                | EngineCode::BindingChanged
+                | EngineCode::AddressForbidden
+                | EngineCode::Busy
+                | EngineCode::ServiceDisabled
+                | EngineCode::Paused
+                | EngineCode::CheckAndSetFailed => Exit::Refused,
+            },
+            Self::Busy { .. } => Exit::Refused,
+            Self::OutcomeUnknown { .. } | Self::Unavailable(_) | Self::Cancelled => {
+                Exit::Unavailable
+            }
+            Self::Login(error) => match error {
+                LoginError::Unavailable(_) => Exit::Unavailable,
+                LoginError::Refused | LoginError::Unreadable | LoginError::TooSoon => Exit::Refused,
+            },
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Invalid(text) => format!("{text} Nothing was sent."),
+            Self::UnknownService { service, callable, request_id } => {
+                unknown_service(service, callable) + &with_id(request_id.as_deref())
+            }
+            Self::NotPermitted { service, method, allowed, policy_flags } => {
+                let mut wanted = allowed.clone();
+                if !wanted.contains(method) {
+                    wanted.push(method);
+                }
+                let known = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+                format!(
+                    "Vault's policy for this agent doesn't allow {method} on \"{service}\" \
+                     (allowed: {known}). Nothing was sent. Retrying won't help. Tell the user; an \
+                     operator can allow it: mcp-bridge policy {service} --methods \
+                     {}{policy_flags}",
+                    wanted.join(",")
+                )
+            }
+            Self::CredentialRefused { service, mount, request_id } => format!(
+                "\"{service}\" answered 401: it refused the credential that Vault holds. This \
+                 isn't your mistake and you can't fix it; don't ask the user for a key. Tell the \
+                 user that an operator must renew it: vault write {mount}/services/{service} \
+                 token=-{}",
+                with_id(request_id.as_deref())
+            ),
+            Self::Engine { text, .. } => text.clone(),
+            Self::OutcomeUnknown { service, cause, read } => {
+                let advice = if *read {
+                    "It only reads, so you may repeat it once."
+                } else {
+                    "Don't repeat it. First use proxy_read to see whether it happened, then decide."
+                };
+                format!(
+                    "{cause} after the request to \"{service}\" was sent, so it may have taken \
+                     effect. {advice}"
+                )
+            }
+            Self::Busy { retry_after } => {
+                let wait = retry_after.as_deref().unwrap_or("a few");
+                format!(
+                    "Vault's rate limit refused the request. Nothing was sent. Not your mistake. \
+                     Wait {wait} seconds before the next call."
+                )
+            }
+            Self::Unavailable(why) => unavailable(why),
+            Self::Login(error) => login(error),
+            Self::Cancelled => "the call was withdrawn before its answer came, so it may have \
+                                taken effect. Don't repeat it. First use proxy_read to see \
+                                whether it happened, then decide."
+                .to_owned(),
+        }
+    }
+}
+
+fn unknown_service(service: &str, callable: &[String]) -> String {
+    if callable.is_empty() {
+        return format!(
+            "you can't call a service named {service:?}; no service is available to this agent \
+             yet. Tell the user; an operator must add or allow it."
+        );
+    }
+    let near = nearest(service, callable.iter().map(String::as_str))
+        .map(|name| format!("Did you mean {name:?}? "))
+        .unwrap_or_default();
+    let shown = callable.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if callable.len() > MAX_NAMES { ", … (see list_services)" } else { "" };
+    format!(
+        "you can't call a service named {service:?}. {near}Callable: {shown}{more}. If the task \
+         needs another one, tell the user; an operator must add or allow it."
+    )
+}
+
+fn unavailable(why: &Unavailable) -> String {
+    format!(
+        "{why}. Nothing was sent. Not your mistake. The bridge keeps trying; try again in 30 s, \
+         then tell the user to run: mcp-bridge doctor"
+    )
+}
+
+fn login(error: &LoginError) -> String {
+    let what = match error {
+        LoginError::Unavailable(why) => return unavailable(why),
+        LoginError::Refused | LoginError::TooSoon => {
+            "Vault no longer accepts this machine's credential (expired or revoked)."
+        }
+        LoginError::Unreadable => "this machine's credential for Vault can't be read.",
+    };
+    format!("{what} No call can work until it is renewed. Tell the user to run: mcp-bridge doctor")
+}
+
+fn with_id(request_id: Option<&str>) -> String {
+    request_id.map(|id| format!(" (request_id {id})")).unwrap_or_default()
+}
+
+/// The most names that an error lists: enough to choose from, few enough to read.
+const MAX_NAMES: usize = 50;
+
+/// Finds the candidate that a mistyped word most likely meant, if one is near enough.
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let limit = (word.chars().count() / 3).max(2);
+    candidates
+        .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// The Levenshtein distance of two words, in characters.
+fn distance(left: &str, right: &str) -> usize {
+    let right = right.chars().collect::<Vec<_>>();
+    let mut row = (0..=right.len()).collect::<Vec<_>>();
+    for (i, a) in left.chars().enumerate() {
+        let mut diagonal = i;
+        let mut previous = i + 1;
+        for (cell, b) in row.iter_mut().skip(1).zip(&right) {
+            let next = (diagonal + usize::from(a != *b)).min(previous + 1).min(*cell + 1);
+            diagonal = std::mem::replace(cell, next);
+            previous = next;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_and_a_far_one_is_not() {
+        let names = ["home_assistant", "sonarr", "radarr"];
+        assert_eq!(nearest("sonar", names.into_iter()), Some("sonarr"));
+        assert_eq!(nearest("Radar", names.into_iter()), Some("radarr"));
+        assert_eq!(nearest("github", names.into_iter()), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn an_unknown_service_reads_as_agreed() {
+        let error = CallError::UnknownService {
+            service: "sonar".to_owned(),
+            callable: ["home_assistant", "sonarr", "radarr"].map(str::to_owned).to_vec(),
+            request_id: Some("r1".to_owned()),
+        };
+        assert_eq!(
+            error.message(),
+            "unknown_service: you can't call a service named \"sonar\". Did you mean \"sonarr\"? \
+             Callable: home_assistant, sonarr, radarr. If the task needs another one, tell the \
+             user; an operator must add or allow it. (request_id r1)"
+        );
+    }
+
+    #[test]
+    fn what_policy_forbids_comes_with_the_command_that_allows_it() {
+        let error = CallError::NotPermitted {
+            service: "github".to_owned(),
+            method: "POST",
+            allowed: vec!["GET"],
+            policy_flags: String::new(),
+        };
+        assert_eq!(
+            error.message(),
+            "not_permitted: Vault's policy for this agent doesn't allow POST on \"github\" \
+             (allowed: GET). Nothing was sent. Retrying won't help. Tell the user; an operator \
+             can allow it: mcp-bridge policy github --methods GET,POST"
+        );
+    }
+}
