@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::{error::Chain, tls};
 
 /// How long a TLS handshake may take.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long to leave a listener alone that can't accept, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

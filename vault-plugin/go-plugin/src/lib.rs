@@ -34,6 +34,9 @@
 //! }
 //! ```
 //!
+//! [`serve`] is the same with the errors returned, [`serve_with`] leaves logging to the caller and
+//! takes any [`Environment`].
+//!
 //! What [`run`] does, in this order: logs as hclog ([`hclog`]); turns core dumps off; checks the
 //! magic cookie and the protocol version; makes a certificate and a socket that only the owner
 //! can reach; writes the handshake line; serves. It ends when the host asks for it, when the host

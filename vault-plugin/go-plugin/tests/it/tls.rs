@@ -109,6 +109,14 @@ async fn silent_clients_keep_nobody_waiting() {
     assert!(served(&handshake, plugin.host.client(&handshake.certificate)).await);
 }
 
+#[tokio::test]
+async fn silent_clients_are_sent_away_after_five_seconds() {
+    let plugin = Plugin::start();
+    let mut silent = UnixStream::connect(plugin.handshake().await.socket).await.unwrap();
+    let closed = timeout(SOON, silent.read(&mut [0])).await.expect("still open");
+    assert_eq!(closed.unwrap(), 0);
+}
+
 /// A client with no certificate that takes any server's.
 fn anonymous(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
