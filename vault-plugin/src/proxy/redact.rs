@@ -2,6 +2,7 @@
 
 mod json;
 mod pattern;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -9,13 +10,14 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use regex::bytes::Regex;
 use secrecy::{ExposeSecret, SecretString};
+
+use search::{GaveUp, NotCompiled, Search};
 
 /// Bounds the secrets of one [`Redactor`]: each costs a pass over every answer.
 pub const MAX_SECRETS: usize = 8;
-/// Bounds one secret, in bytes.
-pub const MAX_SECRET_BYTES: usize = 8 * 1024;
+/// Bounds one secret, in bytes: searching costs some 5 ms to build and 1 MiB to keep per 32 bytes.
+pub const MAX_SECRET_BYTES: usize = 4 * 1024;
 
 /// Tells why no [`Redactor`] can be built; without one, nothing may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +54,7 @@ pub struct Redactor {
 }
 
 struct Pattern {
-    regex: Regex,
+    search: Search,
     reach: Reach,
 }
 
@@ -97,9 +99,9 @@ impl Redactor {
             }
             let reach = reach(secret);
             for part in pattern::parts(secret) {
-                let regex = pattern::compile(part, reach == Reach::Anywhere)
-                    .map_err(|_| RedactorError::Pattern)?;
-                patterns.push(Pattern { regex, reach });
+                let search = Search::new(&pattern::pattern(part, reach == Reach::Anywhere))
+                    .map_err(|NotCompiled| RedactorError::Pattern)?;
+                patterns.push(Pattern { search, reach });
             }
         }
         // The mark must not be able to break a JSON string or a header line.
@@ -119,65 +121,70 @@ impl Redactor {
     ///
     /// `is_json` (see [`is_json`]) keeps JSON valid: the mark's quotes are escaped as deep as the
     /// string lies, a number becomes a string, and where nothing else helps (a secret that spans
-    /// several JSON strings) the whole body becomes the mark. Takes about 5 ms per MiB and secret:
+    /// several JSON strings) the whole body becomes the mark. So does a body made to exhaust the
+    /// search, which is bounded. Takes some 3 ms per MiB and secret, or per 32 bytes of a long one:
     /// run large bodies on a blocking thread.
     pub fn redact_body(&self, body: Bytes, is_json: bool) -> (Bytes, u32) {
-        let spans = self.spans(&body);
-        let hits = u32::try_from(spans.len()).unwrap_or(u32::MAX);
-        if spans.is_empty() {
+        let Ok(places) = self.places(&body) else {
+            let quoted = format!("\"{}\"", mark(&self.name, "\\\""));
+            return (if is_json { quoted } else { mark(&self.name, "\"") }.into(), 1);
+        };
+        if places.is_empty() {
             return (body, 0);
         }
         let redacted = if is_json {
-            json::substitute(&body, &spans, &self.name)
+            json::substitute(&body, &places, &self.name)
         } else {
-            self.substitute(&body, &spans)
+            self.substitute(&body, &places)
         };
-        (redacted.into(), hits)
+        (redacted.into(), count(&places))
     }
 
     /// Replaces the secrets in a header value, a reason phrase or an error's text; gives it and the
     /// number of places. What isn't UTF-8 becomes U+FFFD.
     pub fn redact_header_value(&self, value: impl AsRef<[u8]>) -> (String, u32) {
         let value = value.as_ref();
-        let spans = self.spans(value);
-        let redacted = self.substitute(value, &spans);
-        (
-            String::from_utf8_lossy(&redacted).into_owned(),
-            u32::try_from(spans.len()).unwrap_or(u32::MAX),
-        )
+        let Ok(places) = self.places(value) else { return (mark(&self.name, "\""), 1) };
+        let redacted = self.substitute(value, &places);
+        (String::from_utf8_lossy(&redacted).into_owned(), count(&places))
     }
 
-    /// Tells whether a secret is there: a binary body that holds one can't be mended, only refused.
+    /// Tells whether a secret is there, or may be: a binary body that holds one can't be mended,
+    /// only refused.
     pub fn contains(&self, bytes: &[u8]) -> bool {
-        self.patterns.iter().any(|pattern| !pattern.spans(bytes).is_empty())
+        self.patterns
+            .iter()
+            .any(|pattern| !pattern.places(bytes).is_ok_and(|found| found.is_empty()))
     }
 
-    fn substitute(&self, text: &[u8], spans: &[Range<usize>]) -> Vec<u8> {
+    fn substitute(&self, text: &[u8], places: &[Range<usize>]) -> Vec<u8> {
         let mut redacted = Vec::with_capacity(text.len());
         let mut done = 0;
-        for span in spans {
-            redacted.extend_from_slice(text.get(done..span.start).unwrap_or_default());
+        for place in places {
+            redacted.extend_from_slice(text.get(done..place.start).unwrap_or_default());
             redacted.extend_from_slice(mark(&self.name, "\"").as_bytes());
-            done = span.end;
+            done = place.end;
         }
         redacted.extend_from_slice(text.get(done..).unwrap_or_default());
         redacted
     }
 
     /// Finds what to replace: ascending, with gaps between.
-    fn spans(&self, text: &[u8]) -> Vec<Range<usize>> {
-        let mut found: Vec<_> =
-            self.patterns.iter().flat_map(|pattern| pattern.spans(text)).collect();
-        found.sort_by_key(|span| span.start);
+    fn places(&self, text: &[u8]) -> Result<Vec<Range<usize>>, GaveUp> {
+        let mut found = Vec::new();
+        for pattern in &self.patterns {
+            found.extend(pattern.places(text)?);
+        }
+        found.sort_by_key(|place| place.start);
         let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
-        for span in found {
+        for place in found {
             match merged.last_mut() {
                 // Parts of one long secret touch.
-                Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
-                _ => merged.push(span),
+                Some(last) if place.start <= last.end => last.end = last.end.max(place.end),
+                _ => merged.push(place),
             }
         }
-        merged
+        Ok(merged)
     }
 }
 
@@ -188,28 +195,15 @@ impl fmt::Debug for Redactor {
 }
 
 impl Pattern {
-    fn spans(&self, text: &[u8]) -> Vec<Range<usize>> {
-        let mut spans = Vec::new();
-        let mut from = 0;
-        while let Some(found) =
-            (from <= text.len()).then(|| self.regex.find_at(text, from)).flatten()
-        {
-            let span = found.range();
-            if self.reach.covers(text, &span) {
-                from = span.end;
-                spans.push(span);
-            } else {
-                from = span.start + 1;
-            }
-        }
-        spans
+    fn places(&self, text: &[u8]) -> Result<Vec<Range<usize>>, GaveUp> {
+        self.search.places(text, |place| self.reach.covers(text, place))
     }
 }
 
 impl Reach {
-    fn covers(self, text: &[u8], span: &Range<usize>) -> bool {
-        let before = text.get(..span.start).unwrap_or_default();
-        let after = text.get(span.end..).unwrap_or_default();
+    fn covers(self, text: &[u8], place: &Range<usize>) -> bool {
+        let before = text.get(..place.start).unwrap_or_default();
+        let after = text.get(place.end..).unwrap_or_default();
         match self {
             Self::Anywhere => true,
             Self::Word => !ends_in_word(before) && !starts_with_word(after),
@@ -236,6 +230,10 @@ pub fn is_json(content_type: &str) -> bool {
                 | "application/json-seq"
                 | "text/event-stream"
         )
+}
+
+fn count(places: &[Range<usize>]) -> u32 {
+    u32::try_from(places.len()).unwrap_or(u32::MAX)
 }
 
 /// Writes the mark with the given spelling of its quotes.

@@ -6,11 +6,11 @@ use serde::de::IgnoredAny;
 
 use super::mark;
 
-/// Replaces the spans (ascending, apart) in JSON, JSON lines or an event stream.
-pub(super) fn substitute(text: &[u8], spans: &[Range<usize>], name: &str) -> Vec<u8> {
-    match Walk::new(text, name).run(spans) {
+/// Replaces the places (ascending, apart) in JSON, JSON lines or an event stream.
+pub(super) fn substitute(text: &[u8], places: &[Range<usize>], name: &str) -> Vec<u8> {
+    match Walk::new(text, name).run(places) {
         Some(redacted) if is_valid(&redacted) || !is_valid(text) => redacted,
-        // A secret that spans JSON's own structure: no part can be told from the rest.
+        // A secret that spans JSON's own structure: no part of it can be told from the rest.
         Some(_) | None => format!("\"{}\"", mark(name, "\\\"")).into_bytes(),
     }
 }
@@ -48,14 +48,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Gives `None` where a span leaves the string that it began in.
-    fn run(mut self, spans: &[Range<usize>]) -> Option<Vec<u8>> {
-        for span in spans {
-            while self.at < self.text.len() && self.at + self.unit() <= span.start {
+    /// Gives `None` where a place leaves the string that it began in.
+    fn run(mut self, places: &[Range<usize>]) -> Option<Vec<u8>> {
+        for place in places {
+            while self.at < self.text.len() && self.at + self.unit() <= place.start {
                 self.copy();
             }
-            if self.at < span.end {
-                self.replace(span.end)?;
+            if self.at < place.end {
+                self.replace(place.end)?;
             }
         }
         while self.at < self.text.len() {

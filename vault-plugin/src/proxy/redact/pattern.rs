@@ -4,17 +4,11 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use regex::bytes::{Regex, RegexBuilder};
 use zeroize::Zeroizing;
 
 /// Longer secrets are searched in parts, which keeps each automaton small.
 const MAX_UNDIVIDED_BYTES: usize = 64;
 const PART_BYTES: usize = 32;
-
-/// Bounds one compiled program.
-const PROGRAM_BYTES: usize = 16 << 20;
-/// Bounds the lazy automaton's cache. Too small, and a hostile body makes it thrash.
-const CACHE_BYTES: usize = 2 << 20;
 
 /// Backslashes before an escape: one, and more where JSON strings lie within JSON strings.
 const BACKSLASHES: &str = r"\\{1,8}";
@@ -47,8 +41,8 @@ pub(super) fn parts(secret: &str) -> Vec<&str> {
     parts
 }
 
-/// Compiles the search for `secret`: as text, and with `encoded` also in hexadecimal and base64.
-pub(super) fn compile(secret: &str, encoded: bool) -> Result<Regex, regex::Error> {
+/// Writes the pattern for `secret`: as text, and with `encoded` also in hexadecimal and base64.
+pub(super) fn pattern(secret: &str, encoded: bool) -> Zeroizing<String> {
     let mut pattern = Zeroizing::new(String::new());
     push_text(&mut pattern, secret);
     if encoded {
@@ -61,11 +55,7 @@ pub(super) fn compile(secret: &str, encoded: bool) -> Result<Regex, regex::Error
             push_base64(&mut pattern, secret.as_bytes(), skipped);
         }
     }
-    RegexBuilder::new(&pattern)
-        .unicode(false)
-        .size_limit(PROGRAM_BYTES)
-        .dfa_size_limit(CACHE_BYTES)
-        .build()
+    pattern
 }
 
 fn push_text(pattern: &mut String, text: &str) {

@@ -316,6 +316,27 @@ fn refuses_more_than_it_can_search() {
 }
 
 #[test]
+fn a_text_made_to_exhaust_the_search_is_withheld() {
+    // Each window of 18 characters is a state of its own.
+    let search = Search::new("x[ab]*a[ab]{18}c").ok().unwrap();
+    let redactor = Redactor {
+        name: "demo".to_owned(),
+        patterns: vec![Pattern { search, reach: Reach::Anywhere }],
+    };
+    let mut state = 1_u32;
+    let mut body = "x".to_owned();
+    for _ in 0..1 << 20 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        body.push(if state >> 31 == 0 { 'a' } else { 'b' });
+    }
+    assert!(redactor.contains(body.as_bytes()));
+    assert_eq!(json(&redactor, &body), "\"[redacted: credential of \\\"demo\\\"]\"");
+    assert_eq!(redactor.redact_header_value(&body), (MARK.to_owned(), 1));
+    // The next text is searched as ever.
+    assert_eq!(plain(&redactor, "xabab"), "xabab");
+}
+
+#[test]
 fn debug_shows_no_secret_and_the_mark_no_foreign_characters() {
     let secrets = [SecretString::from("sk-live-0123")];
     let redactor = Redactor::new("de\"mo\r\n", &secrets).unwrap();
