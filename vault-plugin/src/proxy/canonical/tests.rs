@@ -215,6 +215,8 @@ fn path() -> impl Strategy<Value = String> {
         4 => "[a-zA-Z0-9._~:@!$&'()*+,=-]{0,4}",
         4 => Just("/".to_owned()),
         2 => "%[0-9a-fA-F]{2}",
+        1 => prop::sample::select(vec!["/%252e%252e/", "/%25%32%65/", "/..%2f", "/%2e%2e;", "%252f%252F"])
+            .prop_map(str::to_owned),
         1 => prop::sample::select(vec![
             "..", ".", "%2e", "%2F", "%25", "%32%65", ";", "%3b", "%5C", "?", "#", "\\", "//", " ",
             "%C3%A9", "%c0%ae", "\u{e9}",
