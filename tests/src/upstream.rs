@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::certificates::Authority;
 use crate::wait;
@@ -104,9 +104,11 @@ impl Upstream {
         });
         let shared = Arc::clone(&state);
         let server = tokio::spawn(async move {
+            // Dropped with this task: an upstream that is gone answers on no connection.
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 shared.connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(connection::serve(stream, acceptor.clone(), Arc::clone(&shared)));
+                connections.spawn(connection::serve(stream, acceptor.clone(), Arc::clone(&shared)));
             }
         });
         Self { address, ca: authority.pem(), state, server }

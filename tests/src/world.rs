@@ -152,6 +152,11 @@ pub fn definition(upstream: &Upstream) -> Value {
     json!({ "base_url": upstream.url(), "ca_cert": upstream.ca(), "auth": "none" })
 }
 
+/// The binding of a shared credential for [`definition`], but for the kind and the secret.
+pub fn binding(upstream: &Upstream) -> Value {
+    json!({ "origin": upstream.url(), "ca_cert": upstream.ca() })
+}
+
 fn rules_id() -> usize {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -24,6 +24,8 @@ struct Reply {
 
 /// Serves requests until the client leaves or a path says to misbehave.
 pub(super) async fn serve(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<State>) {
+    // Head and body are two writes: without this, the second waits for an acknowledgement.
+    let _ = stream.set_nodelay(true);
     // A client that doesn't trust the certificate, or leaves, is its own business.
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let mut stream = BufReader::new(stream);

@@ -3,7 +3,7 @@
 use e2e::api::Api;
 use e2e::certificates::Authority;
 use e2e::upstream::Upstream;
-use e2e::world::{World, definition};
+use e2e::world::{World, binding, definition};
 use serde_json::{Value, json};
 
 const DEFINER: &str = r#"
@@ -27,7 +27,7 @@ impl Scene {
         let token = world.secret();
         let good = Upstream::start().await.demanding("authorization", &format!("Bearer {token}"));
         let evil = Upstream::start().await;
-        let mut credential = definition(&good);
+        let mut credential = binding(&good);
         credential["auth"] = json!("bearer");
         credential["token"] = json!(token);
         world.root.write("mcp-proxy/credentials/shared", credential).await.ok();

@@ -55,7 +55,8 @@ async fn seal_ends_calls_in_flight_and_unseal_brings_everything_back() {
     });
     upstream.saw(1).await;
     world.server.seal().await;
-    assert!(call.await.unwrap().unwrap().status >= 500);
+    let cut_off = call.await.unwrap().unwrap();
+    assert!(cut_off.status >= 500, "{}: {}", cut_off.status, cut_off.text);
     wait::until("the plugin to be gone", async || world.server.plugins().is_empty().then_some(()))
         .await;
     world.server.unseal().await;

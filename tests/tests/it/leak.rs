@@ -6,7 +6,7 @@ use e2e::bridge::Bridge;
 use e2e::forms;
 use e2e::server::Storage;
 use e2e::upstream::Upstream;
-use e2e::world::{World, definition};
+use e2e::world::{World, binding, definition};
 use serde_json::json;
 
 #[tokio::test]
@@ -18,14 +18,15 @@ async fn a_credential_stands_nowhere_but_in_what_the_upstream_received() {
     let (upstream, first) = world.service("demo").await;
     let shared = world.secret();
     let keyed = Upstream::start().await;
-    let mut fields = definition(&keyed);
-    fields["auth"] = json!("header");
-    fields["header_name"] = json!("X-Api-Key");
-    fields["token"] = json!(shared);
-    api.write("mcp-proxy/credentials/shared", fields.clone()).await.ok();
-    fields["credential"] = json!("shared");
-    fields.as_object_mut().unwrap().remove("token");
-    api.write("mcp-proxy/services/keyed", fields).await.ok();
+    let placement = json!({ "auth": "header", "header_name": "X-Api-Key" });
+    let (mut credential, mut service) = (binding(&keyed), definition(&keyed));
+    for fields in [&mut credential, &mut service] {
+        fields.as_object_mut().unwrap().extend(placement.as_object().unwrap().clone());
+    }
+    credential["token"] = json!(shared);
+    api.write("mcp-proxy/credentials/shared", credential).await.ok();
+    service["credential"] = json!("shared");
+    api.write("mcp-proxy/services/keyed", service).await.ok();
 
     // Refused writes carry secrets, too.
     let refused = world.secret();
