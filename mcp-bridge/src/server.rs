@@ -3,17 +3,17 @@
 mod stdio;
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
     CompleteRequestParams, CompleteResult, DiscoverResult, ErrorData, Implementation,
-    InitializeRequestParams, InitializeResult, ListPromptsRequestMethod, ListPromptsResult,
-    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
-    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
-    ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, Tool,
+    ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
+    ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsResult,
+    MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
+    ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{Peer, RoleServer, ServerHandler};
@@ -42,6 +42,8 @@ pub(crate) struct Server {
     stopping: Stopping,
     /// The definitions that a client got last.
     listed: Arc<Mutex<Vec<Tool>>>,
+    /// Whether a client without subscriptions is told of changes already.
+    telling: Arc<AtomicBool>,
 }
 
 /// The two steps of stopping.
@@ -57,7 +59,7 @@ impl Server {
     /// Makes the server; nothing is asked of Vault yet.
     pub(crate) fn new(store: Arc<Store>, structured: bool, stopping: Stopping) -> Self {
         let tools = Tools::new(Arc::clone(&store), structured);
-        Self { store, tools, stopping, listed: Arc::default() }
+        Self { store, tools, stopping, listed: Arc::default(), telling: Arc::default() }
     }
 
     /// Tells of every change that the client hasn't seen, until telling fails or it stops.
@@ -99,22 +101,6 @@ impl ServerHandler for Server {
             .with_instructions(instructions(snapshot.catalog.as_deref()))
     }
 
-    async fn initialize(
-        &self,
-        request: InitializeRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<InitializeResult, ErrorData> {
-        let answer = self.negotiate_initialize(&request)?;
-        context.peer.set_peer_info(request);
-        // The era of the handshake has no subscriptions: every client hears of changes.
-        let server = self.clone();
-        let peer = context.peer.clone();
-        tokio::spawn(async move {
-            server.tell_changes(|| peer.notify_tool_list_changed()).await;
-        });
-        Ok(answer)
-    }
-
     async fn discover(
         &self,
         _context: RequestContext<RoleServer>,
@@ -134,6 +120,14 @@ impl ServerHandler for Server {
         let snapshot = self.store.settled(SETTLE).await;
         let tools = Tools::definitions(&snapshot);
         self.listed().clone_from(&tools);
+        // The revisions with a handshake have no subscriptions: whoever lists hears of changes.
+        if !is_modern(&context) && !self.telling.swap(true, Ordering::Relaxed) {
+            let server = self.clone();
+            let peer = context.peer.clone();
+            tokio::spawn(async move {
+                server.tell_changes(|| peer.notify_tool_list_changed()).await;
+            });
+        }
         let mut result = ListToolsResult::with_all_items(tools)
             .with_ttl_ms(ttl(&snapshot))
             .with_cache_scope(CacheScope::Private);
