@@ -1,5 +1,11 @@
 //! Drives the real program over its real pipes, beside a Vault that tests can script.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests end the test, with the place and the log"
+)]
+
 mod bridge;
 mod commands;
 mod eras;
