@@ -139,13 +139,21 @@ impl Server {
         pids.collect()
     }
 
-    /// Kills every process of the plugin, as the kernel would when out of memory.
-    pub fn kill_plugins(&self) {
+    /// Kills every process of the plugin, as the kernel would when out of memory, and waits until
+    /// the server has logged it. It may answer 500 by itself for an instant after.
+    pub async fn kill_plugins(&self) {
+        let noticed =
+            || read(&self.directory.path().join("server.log")).matches(PLUGIN_EXITED).count();
+        let before = noticed();
         let plugins = self.plugins();
         assert!(!plugins.is_empty(), "no plugin runs");
-        for pid in plugins {
+        for &pid in &plugins {
             signal(pid, Signal::KILL);
         }
+        wait::until("the server to notice", async || {
+            (noticed() >= before + plugins.len()).then_some(())
+        })
+        .await;
     }
 
     /// What has been written that an operator, a backup or a log collector would see, by name.
@@ -203,6 +211,9 @@ pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("an address").port()
 }
+
+/// What the server logs about a plugin that has ended by itself (go-plugin, client.go).
+const PLUGIN_EXITED: &str = "plugin process exited";
 
 fn configure(directory: &Path, storage: Storage, level: &str) -> String {
     let folder = directory.display();

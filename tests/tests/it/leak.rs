@@ -75,7 +75,7 @@ async fn a_credential_stands_nowhere_but_in_what_the_upstream_received() {
             texts.push(String::from_utf8_lossy(&bytes).into_owned());
         }
     }
-    world.server.kill_plugins();
+    world.server.kill_plugins().await;
     let home = agent.home();
     let mut kept = Vec::new();
     collect(&home, &mut kept);
