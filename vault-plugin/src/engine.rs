@@ -5,11 +5,11 @@ mod config;
 mod credentials;
 mod definition;
 mod health;
+mod kept;
 mod services;
 mod snapshot;
 mod sweep;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,13 +17,13 @@ use tokio::sync::Semaphore;
 use vault_sdk::{Storage, StorageError};
 
 use crate::error::{Code, Error, Failure};
-use crate::name::Name;
 use crate::proxy::egress::Resolver;
 use crate::storage::{self, ConfigEntry};
 
 pub use config::{Ceilings, DANGER_FIELDS};
 pub use credentials::{CredentialWrite, WrittenCredential};
 pub use health::Health;
+use kept::Kept;
 pub use services::{ServiceWrite, WrittenService};
 pub use snapshot::Snapshot;
 
@@ -44,7 +44,7 @@ pub struct Engine {
 struct Cache {
     config: Option<Arc<Mount>>,
     revision: Option<Arc<str>>,
-    services: HashMap<Name, Arc<Snapshot>>,
+    services: Kept,
 }
 
 /// The mount-wide settings, parsed, and the mount's places.

@@ -122,7 +122,8 @@ impl Code {
 pub struct Failure {
     /// What kind.
     pub code: Code,
-    /// Sentences, without the code and without the request id.
+    /// Sentences, without the code and without the request id. `<mount>/` stands for the mount's
+    /// path.
     pub text: String,
 }
 
@@ -137,10 +138,14 @@ impl Failure {
         Self::new(Code::InvalidRequest, text)
     }
 
-    /// The text that the client sees.
-    pub fn public_message(&self, request_id: &str) -> String {
-        let stop = if self.text.ends_with(['.', '?', '!']) { "" } else { "." };
-        format!("{}: {}{stop} (request_id {request_id})", self.code.as_str(), self.text)
+    /// The text that the client sees. Commands in it name the mount where it really is.
+    pub fn public_message(&self, mount_point: &str, request_id: &str) -> String {
+        let text = self.text.replace("<mount>/", mount_point);
+        // No stop after a command, which is there to be copied.
+        let last = text.rsplit(". ").next().unwrap_or_default();
+        let stop =
+            if text.ends_with(['.', '?', '!']) || last.contains(": vault ") { "" } else { "." };
+        format!("{}: {text}{stop} (request_id {request_id})", self.code.as_str())
     }
 }
 
@@ -160,10 +165,10 @@ pub enum Error {
 
 impl Error {
     /// The SDK's error for a request.
-    pub fn into_sdk(self, request_id: &str) -> SdkError {
+    pub fn into_sdk(self, mount_point: &str, request_id: &str) -> SdkError {
         match self {
             Self::Failure(failure) => {
-                let message = failure.public_message(request_id);
+                let message = failure.public_message(mount_point, request_id);
                 match failure.code.status() {
                     400 => SdkError::Invalid(message),
                     status => SdkError::Coded { status, message },
@@ -198,8 +203,13 @@ mod tests {
     fn the_text_has_the_agreed_form() {
         let failure = Failure::new(Code::Busy, "too many calls in flight. Try again in a moment.");
         assert_eq!(
-            failure.public_message("r-1"),
+            failure.public_message("mcp-proxy/", "r-1"),
             "busy: too many calls in flight. Try again in a moment. (request_id r-1)"
+        );
+        let failure = Failure::new(Code::Paused, "stopped. Resume: vault write <mount>/config x=1");
+        assert_eq!(
+            failure.public_message("ns1/apis/", "r-1"),
+            "paused: stopped. Resume: vault write ns1/apis/config x=1 (request_id r-1)"
         );
     }
 }

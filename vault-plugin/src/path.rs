@@ -7,12 +7,17 @@ mod info;
 mod proxy;
 mod services;
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
 use secrecy::SecretString;
-use vault_sdk::{Call, Error as SdkError, Fields, Given, Path, Response};
+use vault_sdk::{Call, Error as SdkError, Fields, Given, Path};
 
 use crate::engine::Engine;
 use crate::error::{Error, Failure};
 use crate::name::Name;
+use crate::proxy::redact::MAX_SECRET_BYTES;
 
 /// Every path.
 pub(crate) fn all() -> Vec<Path<Engine>> {
@@ -29,9 +34,21 @@ pub(crate) fn all() -> Vec<Path<Engine>> {
     .collect()
 }
 
-/// Gives a handler's result the form of the SDK.
-fn reply(call_id: &str, result: Result<Response, Error>) -> Result<Response, SdkError> {
-    result.map_err(|error| error.into_sdk(call_id))
+type Handled<T> = Pin<Box<dyn Future<Output = Result<T, SdkError>> + Send>>;
+
+/// Makes a handler as the SDK wants it of one that fails with our errors: the text of an error is
+/// finished here, with the mount's real path and the request's id.
+fn handler<F, Fut, T>(handle: F) -> impl Fn(Arc<Engine>, Call) -> Handled<T> + Clone
+where
+    F: Fn(Arc<Engine>, Call) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<T, Error>> + Send + 'static,
+    T: 'static,
+{
+    move |engine, call| {
+        let (mount_point, id) = (call.mount_point.clone(), call.id.clone());
+        let handled = handle(engine, call);
+        Box::pin(async move { handled.await.map_err(|error| error.into_sdk(&mount_point, &id)) })
+    }
 }
 
 fn name(call: &Call) -> Result<Name, Failure> {
@@ -71,6 +88,13 @@ fn secret(
     let bare = text.strip_suffix('\n').map_or(text, |bare| bare.strip_suffix('\r').unwrap_or(bare));
     if bare.len() != text.len() {
         warnings.push(format!("{field} ended in a line break, which was dropped"));
+    }
+    if bare.len() > MAX_SECRET_BYTES {
+        return Err(Failure::invalid(format!(
+            "{field} has {} bytes, at most {MAX_SECRET_BYTES} can be searched for in answers. \
+             Nothing was changed",
+            bare.len()
+        )));
     }
     if bare.chars().count() < SHORT_SECRET {
         warnings.push(format!(

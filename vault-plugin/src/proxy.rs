@@ -52,9 +52,9 @@ use request::ProxyRequest;
 /// # Errors
 /// One [`Failure`] for everything that is decided here; storage's errors only before anything is
 /// sent.
-pub async fn proxy(engine: &Engine, call: Call) -> Result<Response, Error> {
+pub async fn proxy(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let mut decision = Decision::begin(&call);
-    let outcome = pipeline(engine, call, &mut decision).await;
+    let outcome = pipeline(&engine, call, &mut decision).await;
     decision.end(&outcome);
     outcome?.into_response()
 }

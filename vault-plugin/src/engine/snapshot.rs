@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use vault_sdk::Storage;
 
+use super::credentials::expose;
 use super::{Engine, Mount, binding, definition};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub credential: Option<Credential>,
     /// Finds every live version of the secret in answers.
     pub redactor: Arc<Redactor>,
+    /// About what the redactor keeps in memory, in bytes.
+    pub(super) weight: usize,
     /// Connections; they end with the snapshot.
     pub upstream: Upstream,
     /// Where calls take their places.
@@ -59,17 +62,11 @@ impl Engine {
         name: &Name,
     ) -> Result<Arc<Snapshot>, Error> {
         if let Some(snapshot) = self.cache().services.get(name) {
-            return Ok(Arc::clone(snapshot));
+            return Ok(snapshot);
         }
         let generation = self.generation.load(std::sync::atomic::Ordering::Acquire);
         let snapshot = Arc::new(self.load_snapshot(storage, mount, name).await?);
         self.remember(generation, |cache| {
-            if cache.services.len() >= MOST_KEPT {
-                // Any one: this many services in use at once is rare, and one is read again in a
-                // few milliseconds.
-                let victim = cache.services.keys().next().cloned();
-                victim.and_then(|name| cache.services.remove(&name));
-            }
             cache.services.insert(name.clone(), Arc::clone(&snapshot));
         });
         Ok(snapshot)
@@ -98,8 +95,10 @@ impl Engine {
             Some(credential) => Redactor::new(credential.name.as_str(), secrets.iter())
                 .map_err(|error| Error::Internal(format!("redactor of {name}: {error}")))?,
         };
+        let weight = secrets.iter().map(|secret| expose(secret).len() * REDACTOR_BYTES).sum();
         secrets.clear();
         Ok(Snapshot {
+            weight,
             service_id: entry.id,
             enabled: entry.definition.enabled.unwrap_or(true),
             places: Places::new(
@@ -114,8 +113,8 @@ impl Engine {
     }
 }
 
-/// Snapshots kept at one time: each may hold a few MB of compiled redaction.
-const MOST_KEPT: usize = 256;
+/// What a compiled redactor takes for each byte of a secret, measured after a few searches.
+const REDACTOR_BYTES: usize = 32 << 10;
 
 fn unknown(name: &Name) -> Failure {
     Failure::new(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response, Storage};
 
-use super::reply;
+use super::handler;
 use crate::bounds;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Failure};
@@ -18,7 +18,7 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
             Operation::Read,
             Effect::Pure,
             "Tells the revision, and per service its name, description, base URL and health.",
-            |engine, call| async move { reply(&call.id, all(&engine, &call).await) },
+            handler(all),
         ),
         Path::new("catalog/:service", "One service, with usage notes and limits.")
             .fields([Field::new("service", FieldType::Str, "The service's name.")])
@@ -26,24 +26,24 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                 Operation::Read,
                 Effect::Pure,
                 "Tells what an agent needs to call the service.",
-                |engine, call| async move { reply(&call.id, one(&engine, &call).await) },
+                handler(one),
             ),
     ]
 }
 
-async fn all(engine: &Arc<Engine>, call: &Call) -> Result<Response, Error> {
+async fn all(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let storage = call.storage.as_ref();
     let revision = engine.revision(storage).await?;
     let mut services = Vec::new();
     for name in storage.list(SERVICES).await? {
         if let Some(entry) = load(storage, &name).await? {
-            services.push(Value::Object(overview(engine, &name, &entry)));
+            services.push(Value::Object(overview(&engine, &name, &entry)));
         }
     }
     data(json!({ "revision": revision.as_ref(), "services": services }))
 }
 
-async fn one(engine: &Arc<Engine>, call: &Call) -> Result<Response, Error> {
+async fn one(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let storage = call.storage.as_ref();
     let name = Name::parse(call.fields.text("service"))
         .map_err(|error| Failure::invalid(error.to_string()))?;
@@ -54,7 +54,7 @@ async fn one(engine: &Arc<Engine>, call: &Call) -> Result<Response, Error> {
         )
         .into());
     };
-    let mut shown = overview(engine, name.as_str(), &entry);
+    let mut shown = overview(&engine, name.as_str(), &entry);
     let definition = &entry.definition;
     shown.insert("revision".into(), engine.revision(storage).await?.as_ref().into());
     shown.insert("usage".into(), definition.usage.clone().unwrap_or_default().into());

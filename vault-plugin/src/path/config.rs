@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response};
 
-use super::{reply, set_count, set_or_default, set_seconds};
+use super::{handler, set_count, set_or_default, set_seconds};
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -56,25 +56,12 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                 Field::new("max_in_flight", FieldType::Int, "Calls at one time on the mount.")
                     .default("512"),
             ])
-            .operation(
-                Operation::Read,
-                Effect::Pure,
-                "Reads the settings.",
-                |engine, call| async move { reply(&call.id, read(&engine, &call).await) },
-            )
-            .operation(
-                Operation::Update,
-                Effect::MayWrite,
-                "Changes settings.",
-                |engine, call| async move {
-                    let id = call.id.clone();
-                    reply(&id, write(&engine, call).await)
-                },
-            ),
+            .operation(Operation::Read, Effect::Pure, "Reads the settings.", handler(read))
+            .operation(Operation::Update, Effect::MayWrite, "Changes settings.", handler(write)),
     ]
 }
 
-async fn read(engine: &Arc<Engine>, call: &Call) -> Result<Response, Error> {
+async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let mount = engine.mount(call.storage.as_ref()).await?;
     let ceilings = &mount.ceilings;
     let entry = &mount.entry;
@@ -92,7 +79,7 @@ async fn read(engine: &Arc<Engine>, call: &Call) -> Result<Response, Error> {
     .map_err(|error| Error::Internal(error.to_string()))
 }
 
-async fn write(engine: &Arc<Engine>, mut call: Call) -> Result<Response, Error> {
+async fn write(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let fields = &mut call.fields;
     let mut warnings = Vec::new();
     engine

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response};
 
-use super::{cas, fields, name, page, reply, secret, set, set_or_default};
+use super::{cas, fields, handler, name, page, secret, set, set_or_default};
 use crate::engine::{CredentialWrite, Engine, author};
 use crate::error::{Error, Failure};
 use crate::storage::{CREDENTIALS, Definition, Owner, rfc3339};
@@ -20,10 +20,7 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
     vec![
         Path::new("credentials", "Lists credentials.")
             .fields([fields::AFTER, fields::LIMIT])
-            .operation(Operation::List, Effect::Pure, "Lists names.", |engine, call| async move {
-                let id = call.id.clone();
-                reply(&id, list(&engine, call).await)
-            }),
+            .operation(Operation::List, Effect::Pure, "Lists names.", handler(list)),
         Path::new("credentials/:name", "A shared credential: written, never read back.")
             .description(DESCRIPTION)
             .fields([
@@ -50,24 +47,14 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                 fields::INSECURE_TLS,
                 fields::CAS,
             ])
-            .exists(|engine, call| async move {
-                let found = exists(&engine, &call).await;
-                found.map_err(|error| error.into_sdk(&call.id))
-            })
-            .operation(Operation::Read, Effect::Pure, "Reads versions and binding, never the secret.", |engine, call| async move {
-                reply(&call.id, read(&engine, &call).await)
-            })
-            .write(Effect::MayWrite, "Stores a secret as a new version, with its binding.", |engine: Arc<Engine>, call: Call| async move {
-                let id = call.id.clone();
-                reply(&id, write(&engine, call).await)
-            })
-            .operation(Operation::Delete, Effect::MayWrite, "Deletes all versions. Refused while a service names it.", |engine, call| async move {
-                reply(&call.id, delete(&engine, &call).await)
-            }),
+            .exists(handler(exists))
+            .operation(Operation::Read, Effect::Pure, "Reads versions and binding, never the secret.", handler(read))
+            .write(Effect::MayWrite, "Stores a secret as a new version, with its binding.", handler(write))
+            .operation(Operation::Delete, Effect::MayWrite, "Deletes all versions. Refused while a service names it.", handler(delete)),
     ]
 }
 
-async fn list(engine: &Engine, mut call: Call) -> Result<Response, Error> {
+async fn list(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let mut keys = Vec::new();
     for key in call.storage.list(CREDENTIALS).await? {
         if let Ok(name) = crate::name::Name::parse(&key)
@@ -79,13 +66,13 @@ async fn list(engine: &Engine, mut call: Call) -> Result<Response, Error> {
     Ok(Response::list(page(keys, &mut call.fields), Map::new()))
 }
 
-async fn exists(engine: &Engine, call: &Call) -> Result<bool, Error> {
-    let Ok(name) = name(call) else { return Ok(false) };
+async fn exists(engine: Arc<Engine>, call: Call) -> Result<bool, Error> {
+    let Ok(name) = name(&call) else { return Ok(false) };
     Ok(engine.credential(call.storage.as_ref(), &name).await?.is_some())
 }
 
-async fn read(engine: &Engine, call: &Call) -> Result<Response, Error> {
-    let Some(view) = engine.credential(call.storage.as_ref(), &name(call)?).await? else {
+async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
+    let Some(view) = engine.credential(call.storage.as_ref(), &name(&call)?).await? else {
         return Ok(Response::empty());
     };
     let versions: Map<String, Value> = view
@@ -121,7 +108,7 @@ async fn read(engine: &Engine, call: &Call) -> Result<Response, Error> {
     Response::data(data).map_err(|error| Error::Internal(error.to_string()))
 }
 
-async fn write(engine: &Engine, mut call: Call) -> Result<Response, Error> {
+async fn write(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let name = name(&call)?;
     let fields = &mut call.fields;
     let cas = cas(fields)?;
@@ -176,7 +163,7 @@ fn binding(fields: &mut Fields) -> Result<Option<Definition>, Failure> {
     Ok(Some(definition))
 }
 
-async fn delete(engine: &Engine, call: &Call) -> Result<Response, Error> {
-    engine.delete_credential(call.storage.as_ref(), &name(call)?).await?;
+async fn delete(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
+    engine.delete_credential(call.storage.as_ref(), &name(&call)?).await?;
     Ok(Response::empty())
 }

@@ -1,9 +1,12 @@
 //! `proxy/<service>/<METHOD>`: one upstream request.
 
-use vault_sdk::{Effect, Field, FieldType, Operation, Path};
+use std::sync::Arc;
 
-use super::reply;
+use vault_sdk::{Call, Effect, Field, FieldType, Given, Operation, Path, Response};
+
+use super::handler;
 use crate::engine::Engine;
+use crate::error::{Error, Failure};
 use crate::proxy::proxy;
 
 const DESCRIPTION: &str = "\
@@ -14,23 +17,32 @@ this server's. The request is sent once; redirects aren't followed.
 The method stands in the path, so that a policy can tell reading from changing:
     path \"mcp-proxy/proxy/github/GET\" { capabilities = [\"update\"] }";
 
+const SUMMARY: &str = "Sends the request and answers with what the upstream answered.";
+
 pub(super) fn paths() -> Vec<Path<Engine>> {
     vec![
-        proxy_path("proxy/:service/:method", "Performs one upstream request."),
-        proxy_path("proxy/:service", "Performs one upstream GET request."),
+        Path::new("proxy/:service/:method", "Performs one upstream request.")
+            .description(DESCRIPTION)
+            .fields(fields())
+            .operation(Operation::Update, Effect::CallsOut, SUMMARY, handler(proxy)),
+        Path::new("proxy/:service", "Performs one upstream GET request.")
+            .description(DESCRIPTION)
+            .fields(fields())
+            .operation(Operation::Update, Effect::CallsOut, SUMMARY, handler(get)),
     ]
 }
 
-fn proxy_path(pattern: &'static str, synopsis: &'static str) -> Path<Engine> {
-    Path::new(pattern, synopsis).description(DESCRIPTION).fields(fields()).operation(
-        Operation::Update,
-        Effect::CallsOut,
-        "Sends the request and answers with what the upstream answered.",
-        |engine, call| async move {
-            let id = call.id.clone();
-            reply(&id, proxy(&engine, call).await)
-        },
-    )
+/// Without a method in the path, a policy sees a reading path: no other method may hide in the body.
+async fn get(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
+    match call.fields.str("method") {
+        None => proxy(engine, call).await,
+        Some(Given::Set(method)) if method == "GET" => proxy(engine, call).await,
+        Some(Given::Set(_) | Given::Reset) => Err(Failure::invalid(
+            "proxy/<service> sends GET alone; another method stands in the path, such as \
+             proxy/<service>/POST. Nothing was sent",
+        )
+        .into()),
+    }
 }
 
 fn fields() -> [Field; 9] {

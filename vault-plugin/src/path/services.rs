@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response};
 
 use super::{
-    cas, catalog, fields, name, page, reply, secret, set, set_count, set_or_default, set_seconds,
+    cas, catalog, fields, handler, name, page, secret, set, set_count, set_or_default, set_seconds,
 };
 use crate::bounds;
 use crate::engine::{Engine, ServiceWrite, author};
@@ -30,60 +30,36 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
             .description(DESCRIPTION)
             .fields([fields::AFTER, fields::LIMIT])
             .fields(definition_fields())
-            .exists(|engine, call| async move {
-                exists(&engine, &call).await.map_err(|error| error.into_sdk(&call.id))
-            })
+            .exists(handler(exists))
             .operation(
                 Operation::List,
                 Effect::Pure,
                 "Lists names with non-secret detail.",
-                |engine, call| async move {
-                    let id = call.id.clone();
-                    reply(&id, list(&engine, call).await)
-                },
+                handler(list),
             )
-            .write(
-                Effect::MayWrite,
-                "Creates a service that doesn't exist yet.",
-                |engine: Arc<Engine>, call: Call| async move {
-                    let id = call.id.clone();
-                    reply(&id, write(&engine, call, true).await)
-                },
-            ),
+            .write(Effect::MayWrite, "Creates a service that doesn't exist yet.", handler(create)),
         Path::new("services/:name", "One service: where calls go, and how the credential is sent.")
             .description(DESCRIPTION)
             .fields(definition_fields())
-            .exists(|engine, call| async move {
-                exists(&engine, &call).await.map_err(|error| error.into_sdk(&call.id))
-            })
+            .exists(handler(exists))
             .operation(
                 Operation::Read,
                 Effect::Pure,
                 "Reads the definition, never the secret.",
-                |engine, call| async move { reply(&call.id, read(&engine, &call).await) },
+                handler(read),
             )
-            .write(
-                Effect::MayWrite,
-                "Writes the fields given.",
-                |engine: Arc<Engine>, call: Call| async move {
-                    let id = call.id.clone();
-                    reply(&id, write(&engine, call, false).await)
-                },
-            )
+            .write(Effect::MayWrite, "Writes the fields given.", handler(write))
             .operation(
                 Operation::Patch,
                 Effect::MayWrite,
                 "Writes the fields given, if it exists.",
-                |engine: Arc<Engine>, call: Call| async move {
-                    let id = call.id.clone();
-                    reply(&id, write(&engine, call, false).await)
-                },
+                handler(write),
             )
             .operation(
                 Operation::Delete,
                 Effect::MayWrite,
                 "Deletes it with its own credential.",
-                |engine, call| async move { reply(&call.id, delete(&engine, &call).await) },
+                handler(delete),
             ),
     ]
 }
@@ -169,12 +145,12 @@ async fn load(call: &Call, name: &Name) -> Result<Option<ServiceEntry>, Error> {
     Ok(storage::load(call.storage.as_ref(), &format!("{SERVICES}{name}")).await?)
 }
 
-async fn exists(_engine: &Engine, call: &Call) -> Result<bool, Error> {
-    let Ok(name) = name(call) else { return Ok(false) };
-    Ok(load(call, &name).await?.is_some())
+async fn exists(_engine: Arc<Engine>, call: Call) -> Result<bool, Error> {
+    let Ok(name) = name(&call) else { return Ok(false) };
+    Ok(load(&call, &name).await?.is_some())
 }
 
-async fn list(engine: &Engine, mut call: Call) -> Result<Response, Error> {
+async fn list(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let keys = page(call.storage.list(SERVICES).await?, &mut call.fields);
     let mut detail = Map::new();
     for key in &keys {
@@ -196,9 +172,9 @@ async fn list(engine: &Engine, mut call: Call) -> Result<Response, Error> {
     Ok(Response::list(keys, detail))
 }
 
-async fn read(_engine: &Engine, call: &Call) -> Result<Response, Error> {
-    let name = name(call)?;
-    let Some(entry) = load(call, &name).await? else { return Ok(Response::empty()) };
+async fn read(_engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
+    let name = name(&call)?;
+    let Some(entry) = load(&call, &name).await? else { return Ok(Response::empty()) };
     Response::data(shown(&name, &entry)).map_err(|error| Error::Internal(error.to_string()))
 }
 
@@ -247,7 +223,15 @@ fn shown(name: &Name, entry: &ServiceEntry) -> Value {
     shown
 }
 
-async fn write(engine: &Engine, mut call: Call, create_only: bool) -> Result<Response, Error> {
+async fn create(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
+    put(&engine, call, true).await
+}
+
+async fn write(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
+    put(&engine, call, false).await
+}
+
+async fn put(engine: &Engine, mut call: Call, create_only: bool) -> Result<Response, Error> {
     let name = name(&call)?;
     let fields = &mut call.fields;
     let cas = cas(fields)?;
@@ -330,7 +314,7 @@ pub(super) fn auth_parameters(definition: &mut Definition, fields: &mut Fields) 
     }
 }
 
-async fn delete(engine: &Engine, call: &Call) -> Result<Response, Error> {
-    engine.delete_service(call.storage.as_ref(), &name(call)?).await?;
+async fn delete(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
+    engine.delete_service(call.storage.as_ref(), &name(&call)?).await?;
     Ok(Response::empty())
 }

@@ -45,8 +45,8 @@ pub struct VersionEntry {
 }
 
 impl CredentialEntry {
-    /// How many versions are kept.
-    pub const MAX_VERSIONS: usize = 8;
+    /// How many versions are kept: as many as answers are searched for.
+    pub const MAX_VERSIONS: usize = crate::proxy::redact::MAX_SECRETS;
 
     /// The version in use.
     pub fn current_version(&self) -> Option<&VersionEntry> {

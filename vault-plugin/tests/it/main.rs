@@ -1,0 +1,14 @@
+//! The engine through its paths, on storage in memory and real sockets on loopback.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod credentials;
+#[cfg(test)]
+mod mount;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod services;
+#[cfg(test)]
+mod upstream;
