@@ -73,17 +73,18 @@ async fn pipeline(
     let permit = policy::authorize(canonical, &snapshot.service, &snapshot.places)?;
     let credential = credential::resolve(&permit, &snapshot.service, snapshot.credential.as_ref())?;
     decision.uses(credential);
-    let (outbound, mut reservation) =
+    let (outbound, reservation) =
         injector::inject(permit, &snapshot.service, credential, &call.id)?;
     decision.sending();
     let limits = egress::Limits {
         deadline: started + snapshot.service.timeout,
         max_response_bytes: max_response_bytes(&snapshot, &call),
+        room: &reservation,
     };
     let sent = snapshot.upstream.send(outbound, &limits).await;
     engine.health().note(&snapshot.service_id, sent.as_ref().err().map(answer::code));
     let response = sent.map_err(|error| answer::failure(&snapshot.service, &error))?;
-    let answer = answer::redact(response, &snapshot, &mut reservation).await?;
+    let answer = answer::redact(response, &snapshot, &reservation).await?;
     Ok(ProxyResponse { answer, request_id: call.id, revision, duration: started.elapsed() })
 }
 

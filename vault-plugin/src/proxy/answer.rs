@@ -9,7 +9,7 @@ use http::{HeaderMap, header};
 use serde_json::{Map, Value, json};
 use vault_sdk::Response;
 
-use super::egress::{EgressError, OutcomeUnknown, UpstreamResponse};
+use super::egress::{EgressError, OutcomeUnknown, Room as _, UpstreamResponse};
 use super::headers;
 use super::limits::Reservation;
 use super::service::Service;
@@ -93,21 +93,13 @@ impl ProxyResponse {
 pub async fn redact(
     response: UpstreamResponse,
     snapshot: &Snapshot,
-    reservation: &mut Reservation,
+    reservation: &Reservation,
 ) -> Result<Answer, Failure> {
     let UpstreamResponse { status, headers, body, ended_by_close } = response;
     let service = &snapshot.service;
     // The text, its redacted copy and its JSON form are alive at one time.
-    if !reservation.cover_answer(body.len().saturating_mul(2)) {
-        return Err(Failure::new(
-            Code::ResponseTooLarge,
-            format!(
-                "the answer of \"{}\" doesn't fit into the memory set aside for bodies right now. \
-                 The request was sent and answered with status {}. Ask for less, or try again later",
-                service.name,
-                status.as_u16()
-            ),
-        ));
+    if !reservation.cover(body.len().saturating_mul(2)) {
+        return Err(failure(service, &EgressError::NoRoom));
     }
     let kept = headers::filter_response(&headers, &service.allowed_response_headers);
     let (headers, header_hits) = redact_headers(&kept, snapshot);
@@ -188,7 +180,7 @@ pub fn code(error: &EgressError) -> Code {
         EgressError::TlsFailed { .. } => Code::TlsFailed,
         EgressError::Unreachable { .. } => Code::UpstreamUnreachable,
         EgressError::OutcomeUnknown { .. } => Code::OutcomeUnknown,
-        EgressError::ResponseTooLarge { .. } => Code::ResponseTooLarge,
+        EgressError::ResponseTooLarge { .. } | EgressError::NoRoom => Code::ResponseTooLarge,
         EgressError::Undecodable { .. } => Code::ResponseUndecodable,
     }
 }
@@ -224,6 +216,10 @@ pub fn failure(service: &Service, error: &EgressError) -> Failure {
         EgressError::ResponseTooLarge { limit } => format!(
             "the answer of \"{name}\" is larger than {limit} bytes, this call's limit. The request \
              was sent. Ask for less: paging parameters, a filter, or a narrower path"
+        ),
+        EgressError::NoRoom => format!(
+            "{error}: calls in flight hold all of it. The request to \"{name}\" was sent. Ask for \
+             less, or wait before you look whether it took effect"
         ),
         EgressError::Undecodable { .. } => format!(
             "\"{name}\" answered in a form that can't be searched for the credential: {error}. It is \

@@ -14,7 +14,7 @@ use crate::name::Name;
 ///
 /// It can't be cloned, printed or written out:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn serializable<T: serde::Serialize>() {}
 /// serializable::<vault_plugin::proxy::credential::Credential>();
 /// ```

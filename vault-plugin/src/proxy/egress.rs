@@ -15,6 +15,7 @@ mod decode;
 mod dial;
 mod error;
 mod exchange;
+mod own_listener;
 mod pool;
 mod request;
 mod resolver;
@@ -24,7 +25,7 @@ mod tls;
 mod verify;
 
 pub use error::{EgressError, OutcomeUnknown, TlsFailure, Undecodable, Unreachable};
-pub use request::{Limits, OutboundRequest, RequestError, UpstreamResponse};
+pub use request::{Limits, OutboundRequest, RequestError, Room, UpstreamResponse};
 pub use resolver::Resolver;
 pub use tls::{TlsTrust, TrustError};
 
@@ -91,7 +92,7 @@ impl Upstream {
     pub async fn send(
         &self,
         request: OutboundRequest,
-        limits: &Limits,
+        limits: &Limits<'_>,
     ) -> Result<UpstreamResponse, EgressError> {
         let lease = self.pool.checkout(limits.deadline).await?;
         // A clone shares the bytes of values and body.
@@ -113,7 +114,7 @@ impl Upstream {
         &self,
         lease: Lease,
         request: OutboundRequest,
-        limits: &Limits,
+        limits: &Limits<'_>,
     ) -> Result<UpstreamResponse, Failure> {
         let Lease { mut connection, .. } = lease;
         let origin = &self.pool.dialer().origin;
@@ -122,7 +123,9 @@ impl Upstream {
             Ok(_) => self.pool.give_back(connection).await,
             // The connection is sound: only this answer isn't.
             Err(Failure::Final(
-                EgressError::ResponseTooLarge { .. } | EgressError::Undecodable { .. },
+                EgressError::ResponseTooLarge { .. }
+                | EgressError::NoRoom
+                | EgressError::Undecodable { .. },
             )) => {}
             Err(_) => self.pool.retire(&connection),
         }

@@ -1,9 +1,11 @@
 //! Places for calls and bytes for bodies, reserved before anything is sent.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::egress::Room;
 
 /// Bytes of request and response bodies that all calls of the process hold at one time.
 pub const BODY_BUDGET: usize = 256 << 20;
@@ -59,12 +61,8 @@ impl Places {
         let service = Arc::clone(&self.service).try_acquire_owned().map_err(|_| Full::Service)?;
         let mount = Arc::clone(&self.mount).try_acquire_owned().map_err(|_| Full::Mount)?;
         let bytes = take(request_bytes + FIRST_ANSWER).ok_or(Full::Bytes)?;
-        Ok(Reservation {
-            _service: service,
-            _mount: mount,
-            bytes: Some(bytes),
-            answer: FIRST_ANSWER,
-        })
+        let bytes = Mutex::new(Held { permit: bytes, answer: FIRST_ANSWER });
+        Ok(Reservation { _service: service, _mount: mount, bytes })
     }
 }
 
@@ -78,24 +76,26 @@ fn take(bytes: usize) -> Option<OwnedSemaphorePermit> {
 pub struct Reservation {
     _service: OwnedSemaphorePermit,
     _mount: OwnedSemaphorePermit,
-    bytes: Option<OwnedSemaphorePermit>,
+    bytes: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    permit: OwnedSemaphorePermit,
     answer: usize,
 }
 
-impl Reservation {
-    /// Makes sure that an answer of so many bytes is covered; `false` when there is no room.
-    pub fn cover_answer(&mut self, bytes: usize) -> bool {
-        if bytes <= self.answer {
+impl Room for Reservation {
+    fn cover(&self, bytes: usize) -> bool {
+        let mut held = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes <= held.answer {
             return true;
         }
         // In steps, so that a large answer doesn't ask anew for every frame.
-        let wanted = bytes.max(self.answer.saturating_mul(2)) - self.answer;
+        let wanted = bytes.max(held.answer.saturating_mul(2)) - held.answer;
         let Some(more) = take(wanted) else { return false };
-        match &mut self.bytes {
-            Some(held) => held.merge(more),
-            None => self.bytes = Some(more),
-        }
-        self.answer += wanted;
+        held.permit.merge(more);
+        held.answer += wanted;
         true
     }
 }
@@ -121,8 +121,8 @@ mod tests {
     fn a_request_over_the_budget_is_refused_and_takes_nothing() {
         let places = places(4, 4);
         assert_eq!(places.reserve(BODY_BUDGET).unwrap_err(), Full::Bytes);
-        let mut held = places.reserve(0).unwrap();
-        assert!(held.cover_answer(1 << 20));
-        assert!(!held.cover_answer(BODY_BUDGET + 1));
+        let held = places.reserve(0).unwrap();
+        assert!(held.cover(1 << 20));
+        assert!(!held.cover(BODY_BUDGET + 1));
     }
 }

@@ -26,7 +26,7 @@ pub struct CanonicalRequest {
 ///
 /// Only [`authorize`] makes one:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// let permit = vault_plugin::proxy::policy::Permit { request: todo!(), reservation: todo!() };
 /// ```
 #[derive(Debug)]

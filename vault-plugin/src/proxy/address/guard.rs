@@ -57,6 +57,8 @@ pub enum Refusal {
     NotInService,
     /// The mount's `upstream_cidrs` doesn't open it.
     NotInMount,
+    /// The server that runs this plugin listens there.
+    OwnServer,
 }
 
 impl fmt::Display for Forbidden {
@@ -72,6 +74,7 @@ impl fmt::Display for Refusal {
             Self::NeverOpened => "which is never dialled",
             Self::NotInService => "which the service's upstream_cidrs doesn't open",
             Self::NotInMount => "which the mount's upstream_cidrs doesn't open",
+            Self::OwnServer => "where this server itself listens",
         })
     }
 }

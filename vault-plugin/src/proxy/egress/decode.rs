@@ -7,17 +7,18 @@ use http::header::{self, HeaderMap};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::error::{EgressError, Undecodable};
+use super::request::Limits;
 
 /// The largest zstd window, as a power of two: 8 MiB (RFC 8878, section 3.1.1.1.2).
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// How much is decoded before other tasks get a turn, in bytes.
 const TURN: usize = 64 * 1024;
 
-/// Decodes a whole body; `limit` bounds the outcome, in bytes.
+/// Decodes a whole body within the limits of its call.
 pub(super) async fn decode(
     headers: &HeaderMap,
     body: Bytes,
-    limit: usize,
+    limits: &Limits<'_>,
 ) -> Result<Bytes, EgressError> {
     // An answer to HEAD, or a 304, names the coding of a body that it doesn't have.
     if body.is_empty() {
@@ -30,14 +31,14 @@ pub(super) async fn decode(
             let mut decoder = GzipDecoder::new(&mut input);
             // RFC 1952, section 2.2: a file is a series of members.
             decoder.multiple_members(true);
-            read(decoder, limit).await?
+            read(decoder, body.len(), limits).await?
         }
-        Some(Coding::Brotli) => read(BrotliDecoder::new(&mut input), limit).await?,
+        Some(Coding::Brotli) => read(BrotliDecoder::new(&mut input), body.len(), limits).await?,
         Some(Coding::Zstd) => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
             let mut decoder = ZstdDecoder::with_params(&mut input, &window);
             decoder.multiple_members(true);
-            read(decoder, limit).await?
+            read(decoder, body.len(), limits).await?
         }
     };
     // Bytes after the end would be a part of the answer that nobody has seen.
@@ -71,7 +72,13 @@ fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Undecodable> {
     Ok(only)
 }
 
-async fn read(decoder: impl AsyncRead, limit: usize) -> Result<Bytes, EgressError> {
+/// `encoded` bytes stay in memory beside what is decoded.
+async fn read(
+    decoder: impl AsyncRead,
+    encoded: usize,
+    limits: &Limits<'_>,
+) -> Result<Bytes, EgressError> {
+    let limit = limits.max_response_bytes;
     let mut decoder = std::pin::pin!(decoder);
     let mut decoded = BytesMut::new();
     loop {
@@ -80,6 +87,9 @@ async fn read(decoder: impl AsyncRead, limit: usize) -> Result<Bytes, EgressErro
             Ok(0) => return Ok(decoded.freeze()),
             Ok(_) if decoded.len() > limit => {
                 return Err(EgressError::ResponseTooLarge { limit });
+            }
+            Ok(_) if !limits.room.cover(encoded + decoded.len()) => {
+                return Err(EgressError::NoRoom);
             }
             Ok(_) => tokio::task::yield_now().await,
             Err(_) => return Err(Undecodable::Broken.into()),

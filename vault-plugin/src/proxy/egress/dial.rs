@@ -11,9 +11,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::error::{EgressError, Unreachable};
+use super::own_listener;
 use super::resolver::Resolver;
 use super::tls::{self, TlsSettings};
-use crate::proxy::address::{AddressGuard, CheckedAddress};
+use crate::proxy::address::{AddressGuard, CheckedAddress, Refusal};
 use crate::proxy::origin::{Host, Origin};
 
 /// How long one address has to accept a connection.
@@ -88,6 +89,13 @@ async fn connect(
     let mut first = None;
     for address in addresses.iter().take(MAX_ADDRESSES) {
         let target = address.socket(port);
+        if own_listener::is_own(target) {
+            return Err(EgressError::AddressForbidden {
+                class: address.class(),
+                refusal: Refusal::OwnServer,
+                address: target.ip(),
+            });
+        }
         let limit = within(deadline, CONNECT_TIMEOUT);
         let failure = match timeout_at(limit, TcpStream::connect(target)).await {
             Ok(Ok(stream)) => match checked(stream, target) {

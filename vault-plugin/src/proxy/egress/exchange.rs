@@ -32,7 +32,7 @@ pub(super) async fn exchange(
     connection: &mut Connection,
     request: OutboundRequest,
     origin: &Origin,
-    limits: &Limits,
+    limits: &Limits<'_>,
 ) -> Result<UpstreamResponse, Failure> {
     let is_head = request.is_head();
     let version = match connection {
@@ -51,8 +51,8 @@ pub(super) async fn exchange(
     let ended_by_close = version == Version::HTTP_11 && !no_body && !has_framing(&head.headers);
     let mut headers = head.headers;
     let read = async {
-        let encoded = read(body, declared_length(&headers), limits.max_response_bytes).await?;
-        decode::decode(&headers, encoded, limits.max_response_bytes).await
+        let encoded = read(body, declared_length(&headers), limits).await?;
+        decode::decode(&headers, encoded, limits).await
     };
     let body =
         timeout_at(limits.deadline, read).await.map_err(|_| OutcomeUnknown::BodyTimeout)??;
@@ -112,8 +112,9 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
 async fn read(
     mut body: Incoming,
     declared: Option<u64>,
-    limit: usize,
+    limits: &Limits<'_>,
 ) -> Result<Bytes, EgressError> {
+    let limit = limits.max_response_bytes;
     let too_large = EgressError::ResponseTooLarge { limit };
     // Only a first look, so that nothing is read for nothing; the frames are counted anyway.
     let announced = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
@@ -127,15 +128,19 @@ async fn read(
         let Ok(data) = frame.map_err(|_| OutcomeUnknown::Truncated)?.into_data() else {
             continue;
         };
-        if only.len() + whole.len() + data.len() > limit {
+        let length = only.len() + whole.len() + data.len();
+        if length > limit {
             return Err(too_large);
+        }
+        if !limits.room.cover(length) {
+            return Err(EgressError::NoRoom);
         }
         // One frame is handed on as it is; only a second one makes a copy necessary.
         if whole.is_empty() && only.is_empty() {
             only = data;
         } else {
             if whole.is_empty() {
-                whole.reserve(announced.max(only.len() + data.len()));
+                whole.reserve(only.len() + data.len());
                 whole.extend_from_slice(&std::mem::take(&mut only));
             }
             whole.extend_from_slice(&data);

@@ -11,13 +11,21 @@ use tokio::time::Instant;
 
 use crate::proxy::origin::Origin;
 
+/// Memory set aside for one call's answer.
+pub trait Room: Send + Sync {
+    /// Makes sure that so many bytes in all are covered; `false` when there is no room for them.
+    fn cover(&self, bytes: usize) -> bool;
+}
+
 /// The bounds of one call.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
+#[derive(Clone, Copy)]
+pub struct Limits<'r> {
     /// When the call must be over, connecting and reading the body included.
     pub deadline: Instant,
     /// The largest body, in bytes, both as it is received and after decoding.
     pub max_response_bytes: usize,
+    /// Asked as the answer grows, before more of it is read.
+    pub room: &'r dyn Room,
 }
 
 /// A finished request: everything that goes on the wire but the framing.
@@ -63,6 +71,15 @@ const OWN: &[&str] = &[
 
 /// What bodies may be compressed with, in order of liking; exactly what `decode` undoes.
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("gzip, br, zstd");
+
+impl fmt::Debug for Limits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits")
+            .field("deadline", &self.deadline)
+            .field("max_response_bytes", &self.max_response_bytes)
+            .finish_non_exhaustive()
+    }
+}
 
 impl OutboundRequest {
     /// Takes a finished request: `target` is the canonical path and query.

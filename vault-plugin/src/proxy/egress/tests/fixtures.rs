@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use super::super::UpstreamResponse;
 use super::super::{
     Destination, EgressError, Limits, OutboundRequest, Resolver, TlsTrust, Upstream,
 };
+use super::super::{Room, UpstreamResponse};
 use crate::proxy::address::{AddressGuard, Cidrs};
 use crate::proxy::origin::{Host, Origin, Scheme};
 
@@ -202,16 +202,24 @@ pub(super) fn post(body: &'static str) -> OutboundRequest {
 }
 
 /// A call with plenty of time and 64 KiB of room.
-pub(super) fn generous() -> Limits {
+struct Endless;
+
+impl Room for Endless {
+    fn cover(&self, _bytes: usize) -> bool {
+        true
+    }
+}
+
+pub(super) fn generous() -> Limits<'static> {
     within(LIMIT)
 }
 
-pub(super) fn within(time: Duration) -> Limits {
-    Limits { deadline: Instant::now() + time, max_response_bytes: 64 * 1024 }
+pub(super) fn within(time: Duration) -> Limits<'static> {
+    Limits { deadline: Instant::now() + time, max_response_bytes: 64 * 1024, room: &Endless }
 }
 
 /// A deadline that a test waits out.
-pub(super) fn soon() -> Limits {
+pub(super) fn soon() -> Limits<'static> {
     within(Duration::from_millis(300))
 }
 
