@@ -102,6 +102,15 @@ pub(crate) async fn send(store: &Store, call: &ProxyRequest) -> Result<Answer, C
     let Some(answer) = vault::data::<Answer>(&reply.body) else {
         return Err(unknown_outcome(call, "Vault's answer couldn't be read"));
     };
+    // Not the path: it may name what is private.
+    tracing::info!(
+        service = %call.service,
+        method = %call.method,
+        status = answer.status,
+        request_id = answer.request_id.as_deref().unwrap_or_default(),
+        duration_ms = answer.duration_ms,
+        "called"
+    );
     if let Some(revision) = &answer.catalog_revision {
         store.saw_revision(revision);
     }
@@ -225,6 +234,13 @@ async fn not_permitted(store: &Store, call: &ProxyRequest) -> CallError {
 
 async fn of_engine(store: &Store, call: &ProxyRequest, error: EngineError) -> CallError {
     let EngineError { code, text, request_id } = error;
+    tracing::info!(
+        service = %call.service,
+        method = %call.method,
+        code = code.as_str(),
+        request_id = request_id.as_deref().unwrap_or_default(),
+        "refused"
+    );
     let advice = match code {
         EngineCode::UnknownService => {
             // The name may have gone since the catalog was read.
@@ -258,7 +274,7 @@ async fn of_engine(store: &Store, call: &ProxyRequest, error: EngineError) -> Ca
         EngineCode::Busy => advise(&text, "again", "Nothing was sent. Try again in a few seconds."),
         EngineCode::ServiceDisabled | EngineCode::Paused => advise(
             &text,
-            "the user",
+            "operator",
             "Nothing was sent. Retrying won't help. Tell the user; an operator switched it off.",
         ),
         EngineCode::CredentialMissing

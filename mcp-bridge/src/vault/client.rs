@@ -190,24 +190,20 @@ fn connect_fault(error: &reqwest::Error) -> ConnectFault {
     if error.is_timeout() {
         return ConnectFault::Timeout;
     }
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.is::<rustls::Error>() {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             // The log tells the operator which check failed; rustls' texts hold no secrets.
-            tracing::warn!(problem = %cause, "TLS with Vault failed");
+            tracing::warn!(problem = %tls, "TLS with Vault failed");
             return ConnectFault::Tls;
         }
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            // rustls' error hides within the io::Error that carried it.
-            if let Some(tls) = io.get_ref().filter(|inner| inner.is::<rustls::Error>()) {
-                tracing::warn!(problem = %tls, "TLS with Vault failed");
-                return ConnectFault::Tls;
-            }
-            if io.kind() == std::io::ErrorKind::ConnectionRefused {
-                return ConnectFault::Refused;
-            }
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return ConnectFault::Refused;
         }
-        source = cause.source();
+        // An io::Error's source is the source of what it carries; what it carries comes first.
+        let carried = io.and_then(std::io::Error::get_ref);
+        cause = carried.map(|inner| inner as _).or_else(|| error.source());
     }
     if error.is_dns() { ConnectFault::Name } else { ConnectFault::Other }
 }

@@ -124,12 +124,15 @@ impl Session {
 
     /// Ends the token if this session made it, and takes at most two seconds for it.
     pub(crate) async fn revoke(&self) {
+        // A login that is just under way would leave a token behind.
+        let _gate = tokio::time::timeout(REVOKE / 4, self.gate.lock()).await;
         let live = self.state().live.take();
         let Some(live) = live else { return };
         match &self.source {
             // Vault refuses to revoke batch tokens (400), which nothing can renew either.
             CredentialSource::AppRole { .. } => {
-                let request = Request::post("auth/token/revoke-self", "{}").with_timeout(REVOKE);
+                let request =
+                    Request::post("auth/token/revoke-self", "{}").with_timeout(REVOKE * 3 / 4);
                 let reply = self.client.send(&request, Some(&live.token)).await;
                 if !reply.is_ok_and(|reply| reply.status == 204) {
                     tracing::debug!("the token couldn't be revoked; it ends by itself");
@@ -337,7 +340,7 @@ const RETRY_REFUSED: Duration = Duration::from_secs(60);
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 /// The longest pause between attempts to renew.
 const RENEW_RETRY: Duration = Duration::from_secs(30);
-/// The limit of revoking the token at the end.
+/// The limit of all that is done for the token at the end.
 const REVOKE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

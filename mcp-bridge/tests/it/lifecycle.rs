@@ -133,3 +133,38 @@ async fn it_is_quiet_and_keeps_its_memory_to_itself() {
     }
     bridge.finish().await;
 }
+
+#[tokio::test]
+async fn sockets_serve_as_standard_streams_and_a_signal_ends_a_waiting_read() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    // Node.js gives its children socket pairs instead of pipes.
+    let vault = Vault::start().await;
+    let machine = Machine::new();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(crate::bridge::LIMIT)).unwrap();
+    let stdout = theirs.try_clone().unwrap();
+    let mut child = machine
+        .command(&vault.address())
+        .stdin(std::process::Stdio::from(OwnedFd::from(theirs)))
+        .stdout(std::process::Stdio::from(OwnedFd::from(stdout)))
+        .spawn()
+        .unwrap();
+    ours.write_all(
+        b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocolVersion\":\
+          \"2025-11-25\",\"capabilities\":{},\"clientInfo\":{\"name\":\"t\",\"version\":\"1\"}}}\n",
+    )
+    .unwrap();
+    let mut reader = BufReader::new(ours.try_clone().unwrap());
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        reader.read_line(&mut line).map(|_| line)
+    });
+    assert!(answer.await.unwrap().unwrap().contains("\"protocolVersion\":\"2025-11-25\""));
+    let pid = child.id().unwrap().to_string();
+    std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(3), child.wait()).await;
+    assert_eq!(status.unwrap().unwrap().code(), Some(0));
+}

@@ -14,4 +14,5 @@ mod lifecycle;
 mod listing;
 mod results;
 mod session;
+mod tls;
 mod vault;
