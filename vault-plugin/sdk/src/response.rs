@@ -28,16 +28,22 @@ impl Response {
     /// treat it as a raw HTTP answer or as an error.
     pub fn data(data: impl Serialize) -> Result<Self, Error> {
         match serde_json::to_value(data) {
-            Ok(Value::Object(data)) => {
-                // OpenBao internal/http/logical.go: their presence alone changes the answer's kind.
-                if data.contains_key("http_status_code") || data.contains_key("error") {
-                    return Err(Error::Internal("response data uses a reserved key".into()));
-                }
-                Ok(Self { data: Some(data), warnings: Vec::new() })
-            }
+            Ok(Value::Object(data)) => Self::object(data),
             Ok(_) => Err(Error::Internal("response data is not an object".into())),
             Err(error) => Err(Error::Internal(format!("response data: {error}"))),
         }
+    }
+
+    /// The same for a ready object, whose values aren't copied.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a reserved key, as for [`Response::data`].
+    pub fn object(data: Map<String, Value>) -> Result<Self, Error> {
+        // OpenBao internal/http/logical.go: their presence alone changes the answer's kind.
+        if data.contains_key("http_status_code") || data.contains_key("error") {
+            return Err(Error::Internal("response data uses a reserved key".into()));
+        }
+        Ok(Self { data: Some(data), warnings: Vec::new() })
     }
 
     /// Answers a list with the names, and with detail per name under `key_info`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use vault_sdk::Response;
 
 use super::egress::{EgressError, OutcomeUnknown, Room as _, UpstreamResponse};
@@ -62,26 +62,25 @@ impl ProxyResponse {
     /// The fields of the proxy path's answer.
     pub(super) fn into_response(self) -> Result<Response, Error> {
         let Answer { status, headers, body, truncated, redacted } = self.answer;
-        let mut data = json!({
-            "status": status,
-            "headers": headers,
-            "truncated": truncated,
-            "redacted": redacted,
-            "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
-            "request_id": self.request_id,
-            "rule": "",
-            "catalog_revision": self.revision.as_ref(),
-        });
         let (field, text) = match body {
             Body::Text(text) => ("body", text),
             Body::Binary(bytes) => {
                 ("body_base64", base64::engine::general_purpose::STANDARD.encode(bytes))
             }
         };
-        if let Some(data) = data.as_object_mut() {
-            data.insert(field.to_owned(), Value::String(text));
-        }
-        Response::data(data).map_err(|error| Error::Internal(error.to_string()))
+        let duration_ms = u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX);
+        let data = Map::from_iter([
+            ("status".to_owned(), Value::from(status)),
+            ("headers".to_owned(), Value::Object(headers)),
+            (field.to_owned(), Value::String(text)),
+            ("truncated".to_owned(), Value::from(truncated)),
+            ("redacted".to_owned(), Value::from(redacted)),
+            ("duration_ms".to_owned(), Value::from(duration_ms)),
+            ("request_id".to_owned(), Value::String(self.request_id)),
+            ("rule".to_owned(), Value::from("")),
+            ("catalog_revision".to_owned(), Value::from(self.revision.as_ref())),
+        ]);
+        Response::object(data).map_err(|error| Error::Internal(error.to_string()))
     }
 }
 
