@@ -202,7 +202,8 @@ async fn refused(store: &Store, call: &ProxyRequest, reply: &Reply) -> CallError
             "the request is larger than Vault takes. Send less at once.".to_owned(),
         ),
         429 => CallError::Busy { retry_after: reply.retry_after.clone() },
-        400..=499 => CallError::Invalid(format!(
+        // Vault's own refusals of a request that it can't take; it asks no plugin before.
+        400 | 401 | 405 | 414 | 415 | 422 | 431 => CallError::Invalid(format!(
             "Vault refused the request (HTTP {}): {}.",
             reply.status,
             text.trim().trim_end_matches('.')
