@@ -31,8 +31,11 @@ fn ok(response: Response) -> pb::HandleRequestReply {
     if response.data.is_none() && response.warnings.is_empty() {
         return pb::HandleRequestReply::default();
     }
-    let data =
-        response.data.map_or_else(String::new, |data| serde_json::Value::Object(data).to_string());
+    // The host parses it as JSON whenever there is a response, also one of warnings alone.
+    let data = response.data.map_or_else(
+        || "null".to_owned(),
+        |data| serde_json::Value::Object(data).to_string(),
+    );
     pb::HandleRequestReply {
         response: Some(pb::Response { data, warnings: response.warnings, ..Default::default() }),
         err: None,
@@ -72,5 +75,18 @@ pub(super) fn error(error: &Error) -> pb::HandleRequestReply {
             tracing::error!(%cause, "internal error");
             coded(INTERNAL, 0, error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_alone_come_with_data_that_parses() {
+        let reply = ok(Response::empty().warn("mind this"));
+        let response = reply.response.unwrap();
+        assert_eq!((response.data.as_str(), response.warnings.len()), ("null", 1));
+        assert!(ok(Response::empty()).response.is_none(), "nothing to say is no response at all");
     }
 }
