@@ -8,10 +8,13 @@ path "mcp-proxy/config" {
 }
 
 path "mcp-proxy/services" {
+  # Without this, the short form would store a service's own secret here.
+  denied_parameters = { "token" = [] }
   capabilities = ["create", "update", "list"]
 }
 
 path "mcp-proxy/services/*" {
+  denied_parameters = { "token" = [] }
   capabilities = ["create", "read", "update", "patch", "delete", "list"]
 }
 
