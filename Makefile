@@ -20,9 +20,9 @@ demo: build ## See it work: seven shows on a real server, a real upstream and a 
 	@scripts/setup server demo
 	@$(PYTHON) scripts/demo
 
-dev-vault: build ## Keep a ready server in the foreground (in memory, or kept with DATA=dir)
+dev-vault: build ## Keep a ready server in the foreground (in memory, or kept with DATA=dir; PORT=8200)
 	@scripts/setup server demo
-	@DATA="$(DATA)" $(PYTHON) scripts/dev_vault
+	@$(PYTHON) scripts/dev_vault
 
 test: ## Run every test, unit to end-to-end; 8 minutes the first time on 2 cores
 	@scripts/setup server

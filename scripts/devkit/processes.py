@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 
 LIMIT = 30.0
@@ -46,14 +45,25 @@ def until(what, condition, process=None, log=None):
     """Asks `condition` until it gives something true; gives that."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
+        # First, so that nobody else's server on the same port is taken for this one.
         if process and process.poll() is not None:
             tail = open(log, errors="replace").read()[-2000:] if log else ""
             raise Failure(f"{what}: the process has ended\n{tail}")
+        value = condition()
+        if value:
+            return value
         time.sleep(0.02)
     raise Failure(f"{what}: not within {LIMIT:.0f} s")
+
+
+def demand_free(port):
+    """Fails before anything is started when somebody listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise Failure(f"port {port} is taken; choose another: PORT={port + 100}") from None
 
 
 def free_port():
