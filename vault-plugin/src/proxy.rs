@@ -31,6 +31,7 @@ pub mod placement;
 pub mod policy;
 pub mod redact;
 pub mod request;
+pub mod rules;
 pub mod service;
 
 use std::sync::Arc;
@@ -71,6 +72,8 @@ async fn pipeline(
     let revision = engine.revision(call.storage.as_ref()).await?;
     let canonical = canonicalise(request, &snapshot)?;
     let permit = policy::authorize(canonical, &snapshot.service, &snapshot.places)?;
+    decision.allowed(permit.rule());
+    let rule = permit.rule().unwrap_or_default().to_owned();
     let credential = credential::resolve(&permit, &snapshot.service, snapshot.credential.as_ref())?;
     decision.uses(credential);
     let (outbound, reservation) =
@@ -85,7 +88,7 @@ async fn pipeline(
     engine.health().note(&snapshot.service_id, sent.as_ref().err().map(answer::code));
     let response = sent.map_err(|error| answer::failure(&snapshot.service, &error))?;
     let answer = answer::redact(response, &snapshot, &reservation).await?;
-    Ok(ProxyResponse { answer, request_id: call.id, revision, duration: started.elapsed() })
+    Ok(ProxyResponse { answer, rule, request_id: call.id, revision, duration: started.elapsed() })
 }
 
 /// One view of the service for the whole call, if it may be called at all.

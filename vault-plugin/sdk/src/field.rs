@@ -27,6 +27,9 @@ pub enum FieldType {
     Duration,
     /// A list of texts, or one text with commas between.
     List,
+    /// A list of texts that may hold commas themselves, or one text with `, ` or line breaks
+    /// between.
+    Items,
     /// Texts by name: an object, its JSON text, or `name=value` items.
     Pairs,
     /// Text that may come in pieces: a string, or a list of strings that are joined.
@@ -45,6 +48,7 @@ impl FieldType {
             Self::Bool => "boolean",
             Self::Duration => "duration",
             Self::List => "list",
+            Self::Items => "list, or text with \", \" or line breaks between",
             Self::Pairs => "map",
             Self::Text => "text or list of its pieces",
             Self::Json => "JSON object, or its text",
@@ -89,7 +93,7 @@ pub enum FieldValue {
     Bool(bool),
     /// [`FieldType::Duration`].
     Duration(Duration),
-    /// [`FieldType::List`].
+    /// [`FieldType::List`] and [`FieldType::Items`].
     List(Vec<String>),
     /// [`FieldType::Pairs`], in the order given.
     Pairs(Vec<(String, String)>),

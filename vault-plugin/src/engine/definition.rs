@@ -21,6 +21,7 @@ use crate::proxy::egress::{Destination, TlsTrust};
 use crate::proxy::headers;
 use crate::proxy::origin::{Host, Scheme};
 use crate::proxy::placement::Placement;
+use crate::proxy::rules::Rules;
 use crate::proxy::service::Service;
 use crate::storage::{ConfigEntry, Definition, hex};
 
@@ -64,6 +65,8 @@ pub(super) fn parse(
             &definition.allowed_response_headers,
         )
         .map_err(|error| Failure::invalid(format!("allowed_response_headers: {error}")))?,
+        rules: Rules::parse(&definition.rules)
+            .map_err(|error| Failure::invalid(format!("{error}. Nothing was changed")))?,
         timeout: Duration::from_secs(bounded(
             "timeout",
             definition.timeout,

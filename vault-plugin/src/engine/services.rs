@@ -405,6 +405,9 @@ async fn delete_own(storage: &dyn Storage, key: &str) -> Result<(), Error> {
 
 /// Says what a write opened.
 fn weakened(before: &Definition, after: &Definition, warnings: &mut Vec<String>) {
+    if after.rules.is_empty() && !before.rules.is_empty() {
+        warnings.push("rules were cleared: every method and path is allowed now".to_owned());
+    }
     let widened: Vec<&str> = after
         .upstream_cidrs
         .iter()

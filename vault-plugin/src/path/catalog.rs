@@ -10,6 +10,7 @@ use crate::bounds;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
+use crate::proxy::rules::Rules;
 use crate::storage::{self, Definition, SERVICES, ServiceEntry, rfc3339};
 
 pub(super) fn paths() -> Vec<Path<Engine>> {
@@ -90,8 +91,12 @@ fn overview(engine: &Engine, name: &str, entry: &ServiceEntry) -> Map<String, Va
         ("name".to_owned(), Value::from(name)),
         ("description".to_owned(), definition.description.clone().unwrap_or_default().into()),
         ("base_url".to_owned(), definition.base_url.clone().into()),
-        ("methods".to_owned(), Value::Null),
-        ("rules".to_owned(), Value::Array(Vec::new())),
+        // Stored rules parse: they were checked when written.
+        (
+            "methods".to_owned(),
+            json!(Rules::parse(&definition.rules).unwrap_or_default().methods()),
+        ),
+        ("rules".to_owned(), json!(definition.rules)),
         ("enabled".to_owned(), definition.enabled.unwrap_or(true).into()),
         ("health".to_owned(), Value::Object(state)),
     ])

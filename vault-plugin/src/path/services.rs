@@ -88,6 +88,13 @@ fn definition_fields() -> Vec<Field> {
             FieldType::Str,
             "Notes and example paths for the model, at most 4000 characters.",
         ),
+        field(
+            "rules",
+            FieldType::Items,
+            "What may be asked for, first match wins: \"allow GET,HEAD /repos/**, deny * /admin/**\". \
+             Once there is one, the rest is denied.",
+        )
+        .default("none: all is allowed"),
         field("safe_methods", FieldType::List, "Methods that change nothing here.")
             .default("GET,HEAD,OPTIONS"),
         field(
@@ -189,6 +196,7 @@ fn shown(name: &Name, entry: &ServiceEntry) -> Value {
         "credential": definition.credential.clone().or(own).unwrap_or_default(),
         "description": definition.description.clone().unwrap_or_default(),
         "usage": definition.usage.clone().unwrap_or_default(),
+        "rules": definition.rules,
         "safe_methods": catalog::safe_methods(definition),
         "allowed_request_headers": definition.allowed_request_headers,
         "allowed_response_headers": definition.allowed_response_headers,
@@ -268,6 +276,7 @@ fn merge(definition: &mut Definition, fields: &mut Fields) -> Result<(), Failure
     set(&mut definition.credential, fields.str("credential"));
     set(&mut definition.description, fields.str("description"));
     set(&mut definition.usage, fields.str("usage"));
+    set_or_default(&mut definition.rules, fields.list("rules"));
     set(&mut definition.safe_methods, fields.list("safe_methods"));
     set_or_default(&mut definition.allowed_request_headers, fields.list("allowed_request_headers"));
     set_or_default(

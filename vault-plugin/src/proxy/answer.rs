@@ -9,6 +9,7 @@ use http::{HeaderMap, header};
 use serde_json::{Map, Value};
 use vault_sdk::Response;
 
+use super::address::Refusal;
 use super::egress::{EgressError, OutcomeUnknown, Room as _, UpstreamResponse};
 use super::headers;
 use super::limits::Reservation;
@@ -45,6 +46,8 @@ impl std::fmt::Debug for Body {
 pub struct ProxyResponse {
     /// What the upstream said.
     pub answer: Answer,
+    /// The rule that allowed the request; empty when the service has none.
+    pub rule: String,
     /// The host's id of the request.
     pub request_id: String,
     /// The catalog's revision, so that a bridge sees a change at its next call.
@@ -77,7 +80,7 @@ impl ProxyResponse {
             ("redacted".to_owned(), Value::from(redacted)),
             ("duration_ms".to_owned(), Value::from(duration_ms)),
             ("request_id".to_owned(), Value::String(self.request_id)),
-            ("rule".to_owned(), Value::from("")),
+            ("rule".to_owned(), Value::String(self.rule)),
             ("catalog_revision".to_owned(), Value::from(self.revision.as_ref())),
         ]);
         Response::object(data).map_err(|error| Error::Internal(error.to_string()))
@@ -188,6 +191,13 @@ pub fn code(error: &EgressError) -> Code {
 pub fn failure(service: &Service, error: &EgressError) -> Failure {
     let name = &service.name;
     let text = match error {
+        EgressError::AddressForbidden {
+            refusal: Refusal::Denied | Refusal::NeverOpened | Refusal::OwnServer,
+            ..
+        } => format!(
+            "\"{name}\" can't be called: {error}. Nothing was sent. This isn't the caller's mistake \
+             and retrying won't help; an operator should look at the service's base_url"
+        ),
         EgressError::AddressForbidden { .. } => format!(
             "\"{name}\" can't be called: {error}. Nothing was sent. This isn't the caller's mistake; \
              an operator can open a network with upstream_cidrs, on the service and in config"

@@ -17,6 +17,7 @@ pub(super) struct Decision {
     service: String,
     method: String,
     credential: String,
+    rule: String,
     sending: bool,
     ended: bool,
     started: Instant,
@@ -31,6 +32,7 @@ impl Decision {
             service: String::new(),
             method: String::new(),
             credential: String::new(),
+            rule: String::new(),
             sending: false,
             ended: false,
             started: Instant::now(),
@@ -46,6 +48,10 @@ impl Decision {
         if let Some(credential) = credential {
             self.credential = format!("{} v{}", credential.name, credential.version);
         }
+    }
+
+    pub(super) fn allowed(&mut self, rule: Option<&str>) {
+        self.rule = rule.unwrap_or_default().to_owned();
     }
 
     pub(super) fn sending(&mut self) {
@@ -72,6 +78,7 @@ impl Decision {
             service = self.service,
             method = self.method,
             credential = self.credential,
+            rule = self.rule,
             verdict,
             reason,
             status,

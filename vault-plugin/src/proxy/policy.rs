@@ -1,10 +1,11 @@
-//! Whether a request may be made now: the service's limits, and places reserved for it.
+//! Whether a request may be made now: the service's rules and limits, and places reserved for it.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::canonical::CanonicalTarget;
 use super::limits::{Places, Reservation};
+use super::rules::Verdict;
 use super::service::Service;
 use crate::error::{Code, Failure};
 
@@ -32,6 +33,7 @@ pub struct CanonicalRequest {
 #[derive(Debug)]
 pub struct Permit {
     request: CanonicalRequest,
+    rule: Option<String>,
     reservation: Reservation,
 }
 
@@ -39,6 +41,11 @@ impl Permit {
     /// Looks at what is allowed.
     pub fn request(&self) -> &CanonicalRequest {
         &self.request
+    }
+
+    /// The rule that allowed it; `None` when the service has none.
+    pub fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
     }
 
     /// Spends the permit.
@@ -50,12 +57,14 @@ impl Permit {
 /// Decides.
 ///
 /// # Errors
-/// `invalid_request` for a body over the service's limit, `busy` when a place is missing.
+/// `denied_by_rule`, `invalid_request` for a body over the service's limit, `busy` when a place is
+/// missing.
 pub fn authorize(
     request: CanonicalRequest,
     service: &Service,
     places: &Places,
 ) -> Result<Permit, Failure> {
+    let rule = judge(&request, service)?.map(str::to_owned);
     if request.body.len() > service.max_request_bytes {
         return Err(Failure::invalid(format!(
             "the request body has {} bytes; \"{}\" allows {}. Nothing was sent. An operator can \
@@ -68,5 +77,34 @@ pub fn authorize(
     let reservation = places.reserve(request.body.len()).map_err(|full| {
         Failure::new(Code::Busy, format!("{full}. Nothing was sent. Try again in a few seconds"))
     })?;
-    Ok(Permit { request, reservation })
+    Ok(Permit { request, rule, reservation })
+}
+
+/// Asks the service's rules alone; gives the one that allows the request.
+///
+/// # Errors
+/// `denied_by_rule`, with what is allowed.
+pub fn judge<'s>(
+    request: &CanonicalRequest,
+    service: &'s Service,
+) -> Result<Option<&'s str>, Failure> {
+    let denied = match service.rules.decide(&request.method, &request.target) {
+        Verdict::Allowed(rule) => return Ok(rule),
+        Verdict::Denied(rule) => rule,
+    };
+    let by = denied.map_or_else(String::new, |rule| format!(" (rule: {rule})"));
+    let allowed = match service.rules.allowed() {
+        allowed if allowed.is_empty() => "nothing".to_owned(),
+        allowed => allowed,
+    };
+    Err(Failure::new(
+        Code::DeniedByRule,
+        format!(
+            "\"{}\" doesn't allow {} {}{by}. Allowed: {allowed}. Nothing was sent. Use an allowed \
+             call, or tell the user that an operator would have to change the rules",
+            service.name,
+            request.method,
+            request.target.relative()
+        ),
+    ))
 }

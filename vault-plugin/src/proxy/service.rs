@@ -9,6 +9,7 @@ use super::base_url::BaseUrl;
 use super::binding::{Binding, Trust};
 use super::canonical::PathSwitches;
 use super::placement::Placement;
+use super::rules::Rules;
 use crate::name::Name;
 
 /// One definition, good for one snapshot.
@@ -28,6 +29,8 @@ pub struct Service {
     pub allowed_request_headers: Vec<String>,
     /// Response headers that callers get, beside the built-in ones.
     pub allowed_response_headers: Vec<String>,
+    /// What may be asked for.
+    pub rules: Rules,
     /// For the whole call.
     pub timeout: Duration,
     /// The largest request body, in bytes.

@@ -47,6 +47,9 @@ pub struct Definition {
     pub description: Option<String>,
     /// Notes for the model.
     pub usage: Option<String>,
+    /// In order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
     /// Methods that change nothing here.
     pub safe_methods: Option<Vec<String>>,
     /// Request headers that callers may set, beside the built-in ones.

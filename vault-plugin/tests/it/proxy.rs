@@ -353,3 +353,33 @@ async fn the_catalogs_revision_changes_with_the_services() {
     assert_ne!(after, before);
     assert_eq!(mount.read("catalog").await.unwrap()["revision"], after);
 }
+
+#[tokio::test]
+async fn rules_decide_before_anything_is_sent_and_are_named() {
+    let upstream = Upstream::start(echo).await;
+    let rules =
+        json!({ "rules": "deny * /admin/**, allow GET,HEAD /items/**\nallow POST /items?dry=1" });
+    let mount = mount(&upstream, rules).await;
+    let data = call(&mount, "proxy/demo/GET", json!({ "path": "/items/1" })).await;
+    assert_eq!(data["rule"], "allow GET,HEAD /items/**");
+    call(&mount, "proxy/demo/POST", json!({ "path": "/items", "query": { "dry": "1" } })).await;
+    for (path, data) in [
+        ("proxy/demo/GET", json!({ "path": "/admin" })),
+        ("proxy/demo/GET", json!({ "path": "/%61dmin/x" })),
+        ("proxy/demo/GET", json!({ "path": "/itemsadmin" })),
+        ("proxy/demo/GET", json!({ "path": "/" })),
+        ("proxy/demo/DELETE", json!({ "path": "/items/1" })),
+        ("proxy/demo/POST", json!({ "path": "/items" })),
+        ("proxy/demo/POST", json!({ "path": "/items", "query": { "dry": ["1", "0"] } })),
+    ] {
+        let text = refusal(mount.handle(Operation::Update, path, data.clone()).await);
+        assert!(text.starts_with("denied_by_rule: "), "{path} {data}: {text}");
+        assert!(text.contains("Allowed: GET,HEAD /items/**; POST /items?dry=1."), "{text}");
+    }
+    assert_eq!(upstream.seen().len(), 2);
+    let catalog = mount.read("catalog/demo").await.unwrap();
+    assert_eq!(catalog["methods"], json!(["GET", "HEAD", "POST"]));
+    let written = mount.write("services/demo", json!({ "rules": "" })).await.unwrap();
+    assert!(written.warnings()[0].contains("rules were cleared"), "{written:?}");
+    refusal(mount.write("services/demo", json!({ "rules": "allow GET" })).await);
+}

@@ -53,7 +53,8 @@ pub(crate) fn parse(kind: FieldType, raw: &RawValue) -> Result<FieldValue, Field
             duration(&value)
                 .ok_or(Wanted("wants a duration, such as 30, \"30s\", \"1m30s\" or \"1h\""))?,
         ),
-        FieldType::List => FieldValue::List(list(value)?),
+        FieldType::List => FieldValue::List(list(value, &[","])?),
+        FieldType::Items => FieldValue::List(list(value, &[", ", "\n"])?),
         FieldType::Pairs => FieldValue::Pairs(pairs(value)?),
         FieldType::Text => FieldValue::Str(pieces(value)?),
         FieldType::Json => match value {
@@ -136,7 +137,7 @@ fn duration_text(text: &str) -> Option<Duration> {
     Some(total)
 }
 
-fn list(value: Value) -> Result<Vec<String>, FieldError> {
+fn list(value: Value, separators: &[&str]) -> Result<Vec<String>, FieldError> {
     const WANTED: FieldError = Wanted("wants a list of texts, or one text with commas between");
     match value {
         Value::Array(items) => items.into_iter().map(|item| scalar(item).ok_or(WANTED)).collect(),
@@ -144,12 +145,14 @@ fn list(value: Value) -> Result<Vec<String>, FieldError> {
             let items: Vec<String> = serde_json::from_str(&text).map_err(|_| WANTED)?;
             Ok(items)
         }
-        Value::String(text) => Ok(text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .map(str::to_owned)
-            .collect()),
+        Value::String(text) => {
+            let mut items = vec![text.as_str()];
+            for separator in separators {
+                items = items.into_iter().flat_map(|item| item.split(separator)).collect();
+            }
+            let items = items.into_iter().map(str::trim).filter(|item| !item.is_empty());
+            Ok(items.map(str::to_owned).collect())
+        }
         Value::Number(_) | Value::Bool(_) => scalar(value).map(|item| vec![item]).ok_or(WANTED),
         Value::Null | Value::Object(_) => Err(WANTED),
     }
@@ -246,6 +249,21 @@ mod tests {
             assert_eq!(items, ["a", "b"], "{json}");
         }
         assert!(value(FieldType::List, "{}").is_err());
+    }
+
+    #[test]
+    fn items_may_hold_commas() {
+        let one = "allow GET,HEAD /a, deny * /b";
+        for json in [
+            serde_json::to_string(one).unwrap(),
+            serde_json::to_string("allow GET,HEAD /a\n deny * /b\n").unwrap(),
+            "[\"allow GET,HEAD /a\",\"deny * /b\"]".to_owned(),
+        ] {
+            let Ok(FieldValue::List(items)) = value(FieldType::Items, &json) else {
+                panic!("{json}")
+            };
+            assert_eq!(items, ["allow GET,HEAD /a", "deny * /b"], "{json}");
+        }
     }
 
     #[test]

@@ -1,0 +1,214 @@
+//! A service's rules: which methods, paths and parameters may be asked for.
+//!
+//! ```text
+//! allow GET,HEAD /repos/**
+//! deny * /admin/**
+//! allow POST /repos/*/issues
+//! allow GET /api/v2?cmd=get_*
+//! ```
+//!
+//! The first rule that matches decides. Once there is a rule, what none matches is denied; without
+//! rules all is allowed. A rule sees what is sent: the canonical path below the base URL, compared
+//! case-sensitively after undoing percent-encoding, so that `:` and `%3A` are the same to it. One
+//! slash at the end makes no difference.
+
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use http::Method;
+
+use super::canonical::{CanonicalTarget, same_parameter};
+use super::headers::parse_method;
+use pattern::{PathPattern, TextPattern};
+
+/// How many rules a service may have.
+pub const MAX_RULES: usize = 200;
+/// How long one rule may be, in bytes.
+pub const MAX_RULE_BYTES: usize = 1024;
+
+/// An ordered list of rules.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Vec<Rule>);
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    text: String,
+    effect: Effect,
+    /// `None` stands for every method.
+    methods: Option<Vec<Method>>,
+    path: PathPattern,
+    /// Every one must hold.
+    query: Vec<(String, TextPattern)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    Allow,
+    Deny,
+}
+
+/// Why a rule can't be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule {rule:?}: {problem}")]
+pub struct RuleError {
+    rule: String,
+    problem: &'static str,
+}
+
+/// The decision on one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<'r> {
+    /// By this rule, or by there being none.
+    Allowed(Option<&'r str>),
+    /// By this rule, or because no rule matched.
+    Denied(Option<&'r str>),
+}
+
+impl Rules {
+    /// Parses rules, one each.
+    ///
+    /// # Errors
+    /// [`RuleError`] for the first that can't be meant.
+    pub fn parse<S: AsRef<str>>(rules: &[S]) -> Result<Self, RuleError> {
+        if rules.len() > MAX_RULES {
+            return Err(RuleError {
+                rule: "…".into(), problem: "a service has at most 200 rules"
+            });
+        }
+        rules.iter().map(|rule| Rule::parse(rule.as_ref())).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Decides: the first rule that matches.
+    pub fn decide(&self, method: &Method, target: &CanonicalTarget) -> Verdict<'_> {
+        if self.0.is_empty() {
+            return Verdict::Allowed(None);
+        }
+        match self.0.iter().find(|rule| rule.matches(method, target)) {
+            None => Verdict::Denied(None),
+            Some(rule) => match rule.effect {
+                Effect::Allow => Verdict::Allowed(Some(&rule.text)),
+                Effect::Deny => Verdict::Denied(Some(&rule.text)),
+            },
+        }
+    }
+
+    /// The rules as they are shown, in their one spelling.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|rule| rule.text.as_str())
+    }
+
+    /// What is allowed, in words for an error: without the word `allow`, and without denials.
+    pub fn allowed(&self) -> String {
+        let allowed: Vec<&str> =
+            self.texts().filter_map(|text| text.strip_prefix("allow ")).collect();
+        allowed.join("; ")
+    }
+
+    /// The methods that some rule allows somewhere; `None` when it may be any.
+    pub fn methods(&self) -> Option<Vec<&str>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut methods = Vec::new();
+        for rule in self.0.iter().filter(|rule| rule.effect == Effect::Allow) {
+            for method in rule.methods.as_ref()? {
+                if !methods.contains(&method.as_str()) {
+                    methods.push(method.as_str());
+                }
+            }
+        }
+        Some(methods)
+    }
+
+    /// Whether there is none, so that all is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Rule {
+    fn parse(text: &str) -> Result<Self, RuleError> {
+        let wrong = |problem| RuleError { rule: text.chars().take(200).collect(), problem };
+        if text.len() > MAX_RULE_BYTES {
+            return Err(wrong("longer than 1024 bytes"));
+        }
+        let mut words = text.split_ascii_whitespace();
+        let (effect, methods, path) = match (words.next(), words.next(), words.next(), words.next())
+        {
+            (Some(effect), Some(methods), Some(path), None) => (effect, methods, path),
+            _ => {
+                return Err(wrong(
+                    "write: allow or deny, methods or *, a path, such as: allow GET,HEAD /items/**",
+                ));
+            }
+        };
+        let (effect, word) = match effect {
+            "allow" => (Effect::Allow, "allow"),
+            "deny" => (Effect::Deny, "deny"),
+            _ => return Err(wrong("begins with allow or deny")),
+        };
+        let parsed = match methods {
+            "*" => None,
+            list => {
+                Some(list.split(',').map(parse_method).collect::<Result<Vec<_>, _>>().map_err(
+                    |_| wrong("methods are GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+                )?)
+            }
+        };
+        let (path_text, query_text) = match path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path, None),
+        };
+        let path = PathPattern::parse(path_text).map_err(wrong)?;
+        let query = query_text.map_or_else(|| Ok(Vec::new()), conditions).map_err(wrong)?;
+        let question = query_text.map_or_else(String::new, |query| format!("?{query}"));
+        Ok(Self {
+            text: format!("{word} {methods} {path_text}{question}"),
+            effect,
+            methods: parsed,
+            path,
+            query,
+        })
+    }
+
+    fn matches(&self, method: &Method, target: &CanonicalTarget) -> bool {
+        self.methods.as_ref().is_none_or(|methods| methods.contains(method))
+            && self.path.matches(target.relative())
+            && self.query.iter().all(|(name, pattern)| holds(name, pattern, self.effect, target))
+    }
+}
+
+fn conditions(query: &str) -> Result<Vec<(String, TextPattern)>, &'static str> {
+    query
+        .split('&')
+        .map(|condition| match condition.split_once('=') {
+            Some((name, pattern)) if !name.is_empty() => {
+                Ok((pattern::decoded(name)?, TextPattern::parse(pattern)?))
+            }
+            Some(_) | None => Err("a condition on the query is name=pattern, with & between"),
+        })
+        .collect()
+}
+
+/// Allowing wants the parameter there exactly once, however an upstream may fold its name, and
+/// fitting; denying is content with any of its values that fits.
+fn holds(name: &str, pattern: &TextPattern, effect: Effect, target: &CanonicalTarget) -> bool {
+    let mut given = target.query().iter().filter(|(given, _)| same_parameter(given, name));
+    match effect {
+        Effect::Allow => match (given.next(), given.next()) {
+            (Some((given, value)), None) => given == name && pattern.matches(value),
+            _ => false,
+        },
+        Effect::Deny => given.any(|(_, value)| pattern.matches(value)),
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
