@@ -123,7 +123,10 @@ async fn by_weaker_trust() {
         ("another name", json!({ "tls_server_name": "api.example.test" })),
         ("a pin", json!({ "tls_pin_sha256": "00".repeat(32) })),
         ("no verification", json!({ "danger_insecure_tls": true })),
-        ("plaintext", json!({ "danger_allow_plaintext": true })),
+        ("plaintext", {
+            let plain = scene.good.url().replace("https", "http");
+            json!({ "danger_allow_plaintext": true, "base_url": plain })
+        }),
     ] {
         let mut fields = scene.fitting();
         merge(&mut fields, changes);
