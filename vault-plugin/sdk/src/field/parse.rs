@@ -115,6 +115,9 @@ fn duration_text(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
+    if text.is_empty() {
+        return None;
+    }
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
@@ -142,8 +145,10 @@ fn list(value: Value, separators: &[&str]) -> Result<Vec<String>, FieldError> {
     match value {
         Value::Array(items) => items.into_iter().map(|item| scalar(item).ok_or(WANTED)).collect(),
         Value::String(text) if text.trim_start().starts_with('[') => {
-            let items: Vec<String> = serde_json::from_str(&text).map_err(|_| WANTED)?;
-            Ok(items)
+            match serde_json::from_str(&text) {
+                Ok(items @ Value::Array(_)) => list(items, separators),
+                _ => Err(WANTED),
+            }
         }
         Value::String(text) => {
             let mut items = vec![text.as_str()];
@@ -233,9 +238,17 @@ mod tests {
             };
             assert_eq!(duration.as_secs(), seconds, "{json}");
         }
-        for json in
-            ["-1", "1.5", "\"1x\"", "\"s\"", "\"-3s\"", "true", "[]", "\"99999999999999999999h\""]
-        {
+        for json in [
+            "-1",
+            "1.5",
+            "\" \"",
+            "\"1x\"",
+            "\"s\"",
+            "\"-3s\"",
+            "true",
+            "[]",
+            "\"99999999999999999999h\"",
+        ] {
             assert!(value(FieldType::Duration, json).is_err(), "{json}");
         }
     }
@@ -248,7 +261,16 @@ mod tests {
             };
             assert_eq!(items, ["a", "b"], "{json}");
         }
-        assert!(value(FieldType::List, "{}").is_err());
+        // What is accepted as JSON is accepted as its text.
+        for json in ["[1,true]", "\"[1,true]\""] {
+            let Ok(FieldValue::List(items)) = value(FieldType::List, json) else {
+                panic!("{json}")
+            };
+            assert_eq!(items, ["1", "true"], "{json}");
+        }
+        for json in ["{}", "\"[\"", "\"[[]]\"", "[null]"] {
+            assert!(value(FieldType::List, json).is_err(), "{json}");
+        }
     }
 
     #[test]
