@@ -58,7 +58,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
     }
 
     /// Prepares a mount whose storage is there. It also runs on nodes that may not write; a
-    /// read-only error from here is no failure.
+    /// read-only error from here is no failure. Once begun it runs to its end.
     fn initialize(
         &self,
         _storage: Arc<dyn Storage>,
@@ -71,7 +71,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
         async {}
     }
 
-    /// Runs about once a minute on the node that may write.
+    /// Runs about once a minute on the node that may write. Once begun it runs to its end.
     fn periodic(
         &self,
         _storage: Arc<dyn Storage>,

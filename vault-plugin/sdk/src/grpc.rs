@@ -18,9 +18,10 @@ use tonic::{Request, Response as GrpcResponse, Status};
 
 use crate::backend::{Backend, Setup};
 use crate::error::Error;
-use crate::operation::{Dispatch, dispatch};
+use crate::operation::{Dispatch, Effect, dispatch};
 use crate::request::Caller;
-use crate::router::{Incoming, Router};
+use crate::router::{Incoming, Router, run};
+use crate::storage::StorageError;
 use storage::GrpcStorage;
 use system_view::GrpcSystemView;
 
@@ -139,7 +140,11 @@ impl<B: Backend> pb::backend_server::Backend for BackendService<B> {
                 Err(error) => reply::error(&error),
             },
             Dispatch::Periodic => {
-                match instance.engine.periodic(Arc::clone(&instance.storage) as _).await {
+                let id = request.id;
+                let periodic = async move {
+                    instance.engine.periodic(Arc::clone(&instance.storage) as _).await
+                };
+                match run(Effect::MayWrite, &id, periodic).await {
                     Ok(()) => pb::HandleRequestReply::default(),
                     Err(error) => reply::error(&error),
                 }
@@ -165,7 +170,7 @@ impl<B: Backend> pb::backend_server::Backend for BackendService<B> {
                 err: None,
             },
             Err(error) => pb::HandleExistenceCheckReply {
-                err: reply::error(&error).err,
+                err: Some(reply::proto_error(&error)),
                 ..Default::default()
             },
         };
@@ -216,10 +221,12 @@ impl<B: Backend> pb::backend_server::Backend for BackendService<B> {
         request: Request<pb::InitializeArgs>,
     ) -> Result<GrpcResponse<pb::InitializeReply>, Status> {
         let instance = self.instance(&request)?;
-        let result = instance.engine.initialize(Arc::clone(&instance.storage) as _).await;
-        let err = match result {
-            Ok(()) | Err(Error::ReadOnly) => None,
-            Err(error) => reply::error(&error).err,
+        let initialize =
+            async move { instance.engine.initialize(Arc::clone(&instance.storage) as _).await };
+        let err = match run(Effect::MayWrite, "initialize", initialize).await {
+            // A node that may not write is served what the active one has prepared.
+            Ok(()) | Err(Error::ReadOnly | Error::Storage(StorageError::ReadOnly)) => None,
+            Err(error) => Some(reply::proto_error(&error)),
         };
         Ok(GrpcResponse::new(pb::InitializeReply { err }))
     }

@@ -9,9 +9,9 @@
 //!   "unsupported operation", decided before the request's data is parsed.
 //! - An operation that may write ([`Effect::MayWrite`]) is refused on a node that may not, before
 //!   the handler runs; the host then forwards the request. Once begun it runs to its end.
-//! - An operation that calls out ([`Effect::CallsOut`]) never ends in a status that a host's own
-//!   client would answer by repeating it.
-//! - A panic ends its request, not the process; a deadline below the host's ends what hangs.
+//! - An operation that calls out ([`Effect::CallsOut`]) never ends in what a host or its clients
+//!   would answer by sending it again.
+//! - A panic ends its request, not the process; what hangs is answered before the host's limit.
 //! - Response data can't turn into a raw HTTP answer.
 //!
 //! The crate knows nothing of any particular engine, and shows neither gRPC nor protobuf types.

@@ -91,13 +91,14 @@ pub enum Effect {
     ///
     /// Refused with the read-only error on a node that may not write, before the handler runs: the
     /// host then sends the whole request to the active node. Once begun it runs to its end, also
-    /// when the client goes away, so that no write stops half-way.
+    /// when the client goes away or the deadline has passed, so that no write stops half-way.
     MayWrite,
     /// Sends something to another system, and never writes storage.
     ///
-    /// It runs on any node. When the client goes away it is cancelled. A panic or a missed deadline
-    /// becomes a 424: the hosts' own clients repeat a request that got a 5xx, and a call that may
-    /// have had an effect must not run twice.
+    /// It runs on any node. When the client goes away it is cancelled. A panic, a missed deadline
+    /// and every error that would be a 412, a 429, a 5xx or the read-only error become a 424: the
+    /// hosts and their clients send such a request again, and a call that may have had an effect
+    /// must not run twice.
     CallsOut,
 }
 

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::error::Error;
 use crate::field::Fields;
 use crate::operation::{Effect, Operation};
-use crate::path::{BoxFuture, Path};
+use crate::path::Path;
 use crate::request::{Call, Caller};
 use crate::response::Response;
 use crate::storage::Storage;
@@ -72,7 +72,16 @@ impl<B: Backend> Router<B> {
         incoming: Incoming,
     ) -> Result<Response, Error> {
         let requested = incoming.path.clone();
-        let (path, parameters) = self.find(&requested)?;
+        // A list's path ends in `/`, and no other's does: a policy on `a` says nothing of `a/`.
+        let path = match operation {
+            Operation::List => without_slash(&requested),
+            Operation::Create
+            | Operation::Read
+            | Operation::Update
+            | Operation::Patch
+            | Operation::Delete => &requested,
+        };
+        let (path, parameters) = self.find(path)?;
         let endpoint = path.operations.get(&operation).ok_or(Error::UnsupportedOperation)?;
         if endpoint.effect == Effect::MayWrite {
             refuse_where_read_only(system).await?;
@@ -80,14 +89,20 @@ impl<B: Backend> Router<B> {
         let fields = fields::parse(path, operation, &parameters, &incoming.data)?;
         let call = call(operation, incoming, fields);
         let request_id = call.id.clone();
-        run(endpoint.effect, &request_id, (endpoint.handler)(Arc::clone(engine), call)).await
+        let (handler, engine) = (Arc::clone(&endpoint.handler), Arc::clone(engine));
+        let result =
+            run(endpoint.effect, &request_id, async move { handler(engine, call).await }).await;
+        match endpoint.effect {
+            Effect::CallsOut => result.map_err(|error| unrepeatable(error, &request_id)),
+            Effect::Pure | Effect::MayWrite => result,
+        }
     }
 
     /// Tells `create` from `update`; `None` when the path makes no difference between them.
     ///
     /// # Errors
-    /// The check's own. A path or field that doesn't fit is "makes no difference": the operation
-    /// that follows will say what is wrong.
+    /// The check's own. A path or field that doesn't fit, or [`Error::Invalid`] from the check, is
+    /// "makes no difference": the operation that follows will say what is wrong.
     pub async fn exists(&self, engine: &Arc<B>, incoming: Incoming) -> Result<Option<bool>, Error> {
         let requested = incoming.path.clone();
         let Ok((path, parameters)) = self.find(&requested) else { return Ok(None) };
@@ -97,7 +112,11 @@ impl<B: Backend> Router<B> {
         };
         let call = call(Operation::Update, incoming, fields);
         let request_id = call.id.clone();
-        run(Effect::Pure, &request_id, exists(Arc::clone(engine), call)).await.map(Some)
+        let (exists, engine) = (Arc::clone(exists), Arc::clone(engine));
+        match run(Effect::Pure, &request_id, async move { exists(engine, call).await }).await {
+            Err(Error::Invalid(_)) => Ok(None),
+            result => result.map(Some),
+        }
     }
 
     /// The help of a path, or of the mount when `path` is empty. Never looks at storage.
@@ -108,11 +127,10 @@ impl<B: Backend> Router<B> {
         if path.is_empty() {
             return Ok(help::mount(B::HELP, &self.paths));
         }
-        self.find(path).map(|(path, _)| help::path(path))
+        self.find(without_slash(path)).map(|(path, _)| help::path(path))
     }
 
     fn find<'a>(&'a self, path: &'a str) -> Result<(&'a Path<B>, Parameters<'a>), Error> {
-        let path = path.strip_suffix('/').unwrap_or(path);
         self.paths
             .iter()
             .find_map(|candidate| candidate.matches(path).map(|parameters| (candidate, parameters)))
@@ -147,37 +165,60 @@ async fn refuse_where_read_only(system: &dyn SystemView) -> Result<(), Error> {
     if state.may_write(false) { Ok(()) } else { Err(Error::ReadOnly) }
 }
 
-/// Runs a handler with a deadline; a panic ends the request and nothing else.
-async fn run<T: Send + 'static>(
+fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+/// Runs an engine's future with a deadline; a panic ends the request and nothing else.
+pub(crate) async fn run<T: Send + 'static>(
     effect: Effect,
     request_id: &str,
-    handler: BoxFuture<Result<T, Error>>,
+    future: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    let contained = AssertUnwindSafe(tokio::time::timeout(DEADLINE, handler)).catch_unwind();
+    let contained = AssertUnwindSafe(future).catch_unwind();
     let outcome = match effect {
-        // Goes on when the client leaves: a write must not stop between two entries.
+        // The deadline and the client's leaving end the wait for it alone: a write must not stop
+        // between two entries.
         Effect::MayWrite => {
-            tokio::spawn(contained).await.unwrap_or_else(|error| Err(Box::new(error)))
+            let task = tokio::spawn(contained);
+            tokio::time::timeout(DEADLINE, task)
+                .await
+                .map(|joined| joined.unwrap_or_else(|error| Err(Box::new(error))))
         }
-        Effect::Pure | Effect::CallsOut => contained.await,
+        Effect::Pure | Effect::CallsOut => tokio::time::timeout(DEADLINE, contained).await,
     };
+    let failed = |how| Err(Error::Internal(format!("request {request_id} {how}")));
     match outcome {
         Ok(Ok(result)) => result,
-        Ok(Err(_elapsed)) => Err(unfinished(effect, request_id, "took longer than 80 s")),
-        Err(_panic) => Err(unfinished(effect, request_id, "failed in a way that is a defect here")),
+        Ok(Err(_panic)) => failed("panicked"),
+        Err(_elapsed) => failed("took longer than 80 s"),
     }
 }
 
-fn unfinished(effect: Effect, request_id: &str, what: &str) -> Error {
-    match effect {
-        Effect::CallsOut => Error::Coded {
-            status: 424,
-            message: format!(
-                "outcome_unknown: the call {what}, so it may have taken effect. \
-                 Look before you repeat it. (request_id {request_id})"
-            ),
-        },
-        Effect::Pure | Effect::MayWrite => Error::Internal(format!("request {request_id} {what}")),
+/// A call's failure in a form that nobody answers by sending the request again: not the hosts'
+/// clients, which repeat 412, 429 and 5xx, and not a standby's host, which forwards what meets the
+/// read-only error.
+fn unrepeatable(error: Error, request_id: &str) -> Error {
+    const FAILED_DEPENDENCY: u16 = 424;
+    match error {
+        Error::Coded { status: 412 | 429 | 500.., message } => {
+            Error::Coded { status: FAILED_DEPENDENCY, message }
+        }
+        Error::ReadOnly | Error::Storage(_) | Error::Internal(_) => {
+            tracing::error!(request_id, cause = ?error, "a call ended without a result");
+            Error::Coded {
+                status: FAILED_DEPENDENCY,
+                message: format!(
+                    "outcome_unknown: the call failed inside the plugin, so it may have taken \
+                     effect. Look before you repeat it; the server's log has the reason. \
+                     (request_id {request_id})"
+                ),
+            }
+        }
+        Error::Coded { .. }
+        | Error::Invalid(_)
+        | Error::UnsupportedOperation
+        | Error::UnsupportedPath => error,
     }
 }
 

@@ -13,8 +13,9 @@ use crate::grpc::{BackendService, Connect, Multiplexing, Version};
 
 /// The largest request taken, in bytes: a little over what the hosts' listeners let through
 /// (32 MiB), since a larger one would be cut off by the host first. tonic's own 4 MiB would turn a
-/// large request into a 500.
-const MAX_REQUEST: usize = 33 << 20;
+/// large request into a 500. So does this, before a handler runs, for a large body with many `<`,
+/// `>` and `&`: each arrives as six characters.
+pub(crate) const MAX_REQUEST: usize = 33 << 20;
 
 /// Serves the engine to the host that started this process, until the host ends it.
 ///
@@ -34,13 +35,17 @@ pub async fn serve<B: Backend>(log_variable: &'static str) -> ExitCode {
             let broker = broker.clone();
             Box::pin(async move { broker.connect(id).await.map_err(|error| error.to_string()) })
         });
-        Routes::new(
-            BackendServer::new(BackendService::<B>::new(connect))
-                .max_decoding_message_size(MAX_REQUEST)
-                .max_encoding_message_size(usize::MAX),
-        )
-        .add_service(PluginMultiplexingServer::new(Multiplexing))
-        .add_service(PluginVersionServer::new(Version(B::VERSION)))
+        routes::<B>(connect)
     })
     .await
+}
+
+/// The services of a secrets engine, beside those that every plugin has.
+pub(crate) fn routes<B: Backend>(connect: Connect) -> Routes {
+    Routes::new(
+        BackendServer::new(BackendService::<B>::new(connect))
+            .max_decoding_message_size(MAX_REQUEST),
+    )
+    .add_service(PluginMultiplexingServer::new(Multiplexing))
+    .add_service(PluginVersionServer::new(Version(B::VERSION)))
 }

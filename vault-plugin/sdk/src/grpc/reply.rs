@@ -2,7 +2,7 @@
 
 use proto::pb;
 
-use crate::error::{Error, READ_ONLY};
+use crate::error::Error;
 use crate::response::Response;
 use crate::storage::StorageError;
 
@@ -11,6 +11,7 @@ use crate::storage::StorageError;
 const UNKNOWN: u32 = 0;
 const INTERNAL: u32 = 2;
 const CODED: u32 = 3;
+const BAD_REQUEST: u32 = 4;
 const UNSUPPORTED_OPERATION: u32 = 5;
 const UNSUPPORTED_PATH: u32 = 6;
 
@@ -32,10 +33,9 @@ fn ok(response: Response) -> pb::HandleRequestReply {
         return pb::HandleRequestReply::default();
     }
     // The host parses it as JSON whenever there is a response, also one of warnings alone.
-    let data = response.data.map_or_else(
-        || "null".to_owned(),
-        |data| serde_json::Value::Object(data).to_string(),
-    );
+    let data = response
+        .data
+        .map_or_else(|| "null".to_owned(), |data| serde_json::Value::Object(data).to_string());
     pb::HandleRequestReply {
         response: Some(pb::Response { data, warnings: response.warnings, ..Default::default() }),
         err: None,
@@ -49,33 +49,36 @@ fn with_data(data: &serde_json::Value) -> pb::HandleRequestReply {
     }
 }
 
-/// Translates a failure; details that aren't the client's business go to the log here.
+/// Translates a failure of an operation.
 pub(super) fn error(error: &Error) -> pb::HandleRequestReply {
-    let coded = |err_type, err_code, err_msg: String| pb::HandleRequestReply {
-        response: None,
-        err: Some(pb::ProtoError { err_type, err_msg, err_code }),
-    };
-    match error {
+    if let Error::Invalid(message) = error {
         // The nicest form: the client sees the text as it is, with 400.
-        Error::Invalid(message) => with_data(&serde_json::json!({ "error": message })),
-        Error::Coded { status, message } => {
-            // Code 0 would drop the client's connection without an answer.
-            coded(CODED, i64::from((*status).clamp(400, 599)), message.clone())
-        }
-        Error::UnsupportedOperation => coded(UNSUPPORTED_OPERATION, 0, error.to_string()),
-        Error::UnsupportedPath => coded(UNSUPPORTED_PATH, 0, error.to_string()),
-        Error::ReadOnly | Error::Storage(StorageError::ReadOnly) => {
-            coded(UNKNOWN, 0, READ_ONLY.to_owned())
-        }
+        return with_data(&serde_json::json!({ "error": message }));
+    }
+    pb::HandleRequestReply { response: None, err: Some(proto_error(error)) }
+}
+
+/// Translates a failure where there is no response to put a text in; details that aren't the
+/// client's business go to the log here.
+pub(super) fn proto_error(error: &Error) -> pb::ProtoError {
+    let (err_type, err_code) = match error {
+        Error::Invalid(_) => (BAD_REQUEST, 0),
+        // Code 0 would drop the client's connection without an answer.
+        Error::Coded { status, .. } => (CODED, i64::from((*status).clamp(400, 599))),
+        Error::UnsupportedOperation => (UNSUPPORTED_OPERATION, 0),
+        Error::UnsupportedPath => (UNSUPPORTED_PATH, 0),
+        Error::ReadOnly => (UNKNOWN, 0),
+        Error::Storage(StorageError::ReadOnly) => return proto_error(&Error::ReadOnly),
         Error::Storage(cause @ (StorageError::Failed(_) | StorageError::Undecodable { .. })) => {
             tracing::error!(%cause, "storage failed");
-            coded(INTERNAL, 0, error.to_string())
+            (INTERNAL, 0)
         }
         Error::Internal(cause) => {
             tracing::error!(%cause, "internal error");
-            coded(INTERNAL, 0, error.to_string())
+            (INTERNAL, 0)
         }
-    }
+    };
+    pb::ProtoError { err_type, err_msg: error.to_string(), err_code }
 }
 
 #[cfg(test)]
