@@ -17,6 +17,8 @@ use vault_sdk::{Call, Error as SdkError, Fields, Given, Path};
 use crate::engine::Engine;
 use crate::error::{Error, Failure};
 use crate::name::Name;
+use crate::proxy::material::Material;
+use crate::proxy::placement::{SECRET_FIELDS, USERNAME};
 use crate::proxy::redact::MAX_SECRET_BYTES;
 
 /// Every path.
@@ -65,24 +67,34 @@ fn cas(fields: &mut Fields) -> Result<Option<u64>, Failure> {
     }
 }
 
-/// A secret as given, less one line break at its end, which `token=@file` brings along; with what
-/// the operator should know about it.
-fn secret(
-    fields: &mut Fields,
-    field: &str,
-) -> Result<Option<(SecretString, Vec<String>)>, Failure> {
-    use secrecy::ExposeSecret as _;
-    let secret = match fields.secret(field) {
-        None => return Ok(None),
-        Some(Given::Reset) => {
-            return Err(Failure::invalid(format!(
-                "{field} is empty. A secret is replaced by writing another, and deleted with its \
-                 service or credential. Nothing was changed"
-            )));
-        }
-        Some(Given::Set(secret)) => secret,
-    };
+/// The secret values as given, each less one line break at its end, which `token=@file` brings
+/// along; with what the operator should know about them.
+fn material(fields: &mut Fields) -> Result<(Material, Vec<String>), Failure> {
+    let mut material = Material::default();
     let mut warnings = Vec::new();
+    for field in SECRET_FIELDS {
+        match fields.secret(field) {
+            None => {}
+            Some(Given::Reset) => {
+                return Err(Failure::invalid(format!(
+                    "{field} is empty. A secret is replaced by writing another, and deleted with its \
+                     service or credential. Nothing was changed"
+                )));
+            }
+            Some(Given::Set(secret)) => {
+                material.insert(field, trimmed(field, &secret, &mut warnings)?)
+            }
+        }
+    }
+    Ok((material, warnings))
+}
+
+fn trimmed(
+    field: &str,
+    secret: &SecretString,
+    warnings: &mut Vec<String>,
+) -> Result<SecretString, Failure> {
+    use secrecy::ExposeSecret as _;
     #[expect(clippy::disallowed_methods, reason = "no exit: from one wiped string into another")]
     let text = secret.expose_secret();
     let bare = text.strip_suffix('\n').map_or(text, |bare| bare.strip_suffix('\r').unwrap_or(bare));
@@ -96,13 +108,13 @@ fn secret(
             bare.len()
         )));
     }
-    if bare.chars().count() < SHORT_SECRET {
+    if field != USERNAME && bare.chars().count() < SHORT_SECRET {
         warnings.push(format!(
             "{field} is shorter than {SHORT_SECRET} characters: it is redacted from answers only \
              where it stands as a whole word, and it may be guessed"
         ));
     }
-    Ok(Some((SecretString::from(bare.to_owned()), warnings)))
+    Ok(SecretString::from(bare.to_owned()))
 }
 
 const SHORT_SECRET: usize = 8;
@@ -181,9 +193,12 @@ mod fields {
         Field::new("after", FieldType::Str, "List only names after this one.");
     pub(super) const LIMIT: Field =
         Field::new("limit", FieldType::Int, "List at most so many names.").default("all");
-    pub(super) const AUTH: Field =
-        Field::new("auth", FieldType::Str, "How the credential is sent: none, bearer, or header.")
-            .default("none");
+    pub(super) const AUTH: Field = Field::new(
+        "auth",
+        FieldType::Str,
+        "How the credential is sent: none, bearer, header, query_param, basic, or cookie.",
+    )
+    .default("none");
     pub(super) const HEADER_NAME: Field = Field::new(
         "header_name",
         FieldType::Str,
@@ -193,6 +208,26 @@ mod fields {
         "prefix",
         FieldType::Str,
         "With auth=header: stands before the secret, to the letter, such as \"Token \".",
+    );
+    pub(super) const PARAM_NAME: Field = Field::new(
+        "param_name",
+        FieldType::Str,
+        "With auth=query_param: the query parameter that carries the secret, such as api_key.",
+    );
+    pub(super) const COOKIE_NAME: Field = Field::new(
+        "cookie_name",
+        FieldType::Str,
+        "With auth=cookie: the cookie that carries the secret.",
+    );
+    pub(super) const USERNAME: Field = Field::new(
+        "username",
+        FieldType::Secret,
+        "With auth=basic: the user name. Never read back.",
+    );
+    pub(super) const PASSWORD: Field = Field::new(
+        "password",
+        FieldType::Secret,
+        "With auth=basic: the password. password=- reads it from standard input. Never read back.",
     );
     pub(super) const TOKEN: Field = Field::new(
         "token",

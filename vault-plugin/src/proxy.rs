@@ -26,6 +26,7 @@ pub mod egress;
 pub mod headers;
 pub mod injector;
 pub mod limits;
+pub mod material;
 pub mod origin;
 pub mod placement;
 pub mod policy;
@@ -128,6 +129,14 @@ fn canonicalise(request: ProxyRequest, snapshot: &Snapshot) -> Result<CanonicalR
     let target =
         canonical::canonicalise(&service.base, &request.path, &request.query, service.switches)
             .map_err(|error| nothing_sent(error.to_string()))?;
+    if let Some(parameter) = service.placement.parameter()
+        && target.names_parameter(parameter)
+    {
+        return Err(nothing_sent(format!(
+            "the query parameter {parameter} carries the credential and is set by Vault alone; leave \
+             it out"
+        )));
+    }
     let injected = service.placement.header();
     let mut headers = headers::parse_caller(
         request.headers,

@@ -1,15 +1,14 @@
 //! Writing and deleting shared credentials.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use secrecy::SecretString;
 use vault_sdk::Storage;
 
 use super::{Engine, binding, check_and_set, definition};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
-use crate::proxy::placement::TOKEN;
+use crate::proxy::material::Material;
+use crate::proxy::placement::{Placement, USERNAME};
 use crate::storage::{
     self, BindingEntry, CREDENTIALS, CredentialEntry, Definition, MATERIAL, MaterialEntry, Owner,
     SERVICES, ServiceEntry,
@@ -24,8 +23,8 @@ pub struct CredentialWrite {
     pub cas: Option<u64>,
     /// What it is bound to, as a definition's fields; `None` keeps the current version's binding.
     pub binding: Option<Definition>,
-    /// The secret; without one nothing changes.
-    pub secret: Option<SecretString>,
+    /// The secret values; without one nothing changes.
+    pub material: Material,
     /// Remembered with the secret.
     pub author: String,
 }
@@ -92,15 +91,21 @@ impl Engine {
                 .into());
             }
         };
-        let Some(secret) = write.secret else {
+        let mut material = write.material;
+        if material.is_empty() {
             return match (before, bound) {
                 (Some(entry), Some(bound)) => unchanged(&entry, &bound, &binding),
                 (Some(_) | None, _) => {
-                    Err(Failure::invalid("token is missing. Nothing was changed").into())
+                    let wanted = binding.placement.secret_fields().join(" and ");
+                    Err(Failure::invalid(format!("{wanted} is missing. Nothing was changed"))
+                        .into())
                 }
             };
-        };
-        binding.placement.check_secret(expose(&secret))?;
+        }
+        if let Some(version) = before.as_ref().and_then(CredentialEntry::current_version) {
+            complete(storage, &mut material, &version.material_id, &binding.placement).await?;
+        }
+        binding.placement.check(&material)?;
 
         let mut entry = match before {
             Some(entry) => entry,
@@ -112,7 +117,7 @@ impl Engine {
             credential_id: entry.id.clone(),
             version,
             binding: binding::to_entry(&binding),
-            secret: BTreeMap::from([(TOKEN.to_owned(), secret)]),
+            secret: material.into_map(),
         };
         let outcome = commit_material(storage, &key, &entry, &material_id, &material).await;
         self.forget(&key);
@@ -193,11 +198,22 @@ pub(super) async fn commit_material(
     Ok(storage::store(storage, key, credential).await?)
 }
 
-/// For a look at a secret's form.
-pub(super) fn expose(secret: &SecretString) -> &str {
-    use secrecy::ExposeSecret as _;
-    #[expect(clippy::disallowed_methods, reason = "no exit: its form is checked, nothing is kept")]
-    secret.expose_secret()
+/// A new password alone keeps the user name there was.
+pub(super) async fn complete(
+    storage: &dyn Storage,
+    material: &mut Material,
+    material_id: &str,
+    placement: &Placement,
+) -> Result<(), Error> {
+    if *placement != Placement::Basic || material.get(USERNAME).is_some() {
+        return Ok(());
+    }
+    let before: Option<MaterialEntry> =
+        storage::load(storage, &format!("{MATERIAL}{material_id}")).await?;
+    if let Some(before) = before {
+        material.complete(USERNAME, &mut Material::from_map(before.secret));
+    }
+    Ok(())
 }
 
 /// A write without a secret may only say again what holds.

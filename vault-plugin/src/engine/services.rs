@@ -1,19 +1,17 @@
 //! Writing and deleting services: checked as a whole, committed by one put.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use secrecy::SecretString;
 use vault_sdk::Storage;
 
-use super::credentials::{commit_material, expose};
+use super::credentials::{commit_material, complete};
 use super::{Engine, binding, check_and_set, definition};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::proxy::binding::Binding;
 use crate::proxy::egress::Upstream;
-use crate::proxy::placement::TOKEN;
+use crate::proxy::material::Material;
 use crate::proxy::service::Service;
 use crate::storage::{
     self, CREDENTIALS, CredentialEntry, Definition, MATERIAL, MaterialEntry, OwnCredential, Owner,
@@ -31,8 +29,8 @@ pub struct ServiceWrite {
     pub create_only: bool,
     /// Fail when it doesn't.
     pub update_only: bool,
-    /// A secret for its own credential.
-    pub secret: Option<SecretString>,
+    /// The secret values given for its own credential.
+    pub material: Material,
     /// Remembered with the secret.
     pub author: String,
 }
@@ -80,9 +78,9 @@ impl Engine {
             .map_err(|error| Failure::invalid(error.to_string()))?;
 
         let own_before = before.as_ref().and_then(|entry| entry.own.clone());
-        let secret = write.secret.take();
+        let material = std::mem::take(&mut write.material);
         let plan =
-            plan(storage, &write, &service, &definition, own_before.as_ref(), secret).await?;
+            plan(storage, &write, &service, &definition, own_before.as_ref(), material).await?;
         let entry = ServiceEntry {
             id: match &before {
                 Some(entry) => entry.id.clone(),
@@ -256,10 +254,10 @@ async fn plan(
     service: &Service,
     definition: &Definition,
     own: Option<&OwnCredential>,
-    secret: Option<SecretString>,
+    material: Material,
 ) -> Result<Plan, Error> {
     if let Some(shared) = &definition.credential {
-        if secret.is_some() {
+        if !material.is_empty() {
             return Err(Failure::invalid(format!(
                 "\"{}\" uses the shared credential \"{shared}\". Write the secret there: vault \
                  write <mount>/credentials/{shared} token=-. Nothing was changed",
@@ -270,7 +268,7 @@ async fn plan(
         check_shared(storage, shared, &service.binding()).await?;
         return Ok(Plan::None);
     }
-    let Some(secret) = secret else {
+    if material.is_empty() {
         if !service.placement.wants_secret() {
             return Ok(Plan::None);
         }
@@ -278,9 +276,8 @@ async fn plan(
             check_own(storage, own, service).await?;
         }
         return Ok(Plan::Keep(own.cloned()));
-    };
-    service.placement.check_secret(expose(&secret))?;
-    new_own(storage, write, service, own, secret).await
+    }
+    new_own(storage, write, service, own, material).await
 }
 
 /// A service without a new secret must go on matching what its own credential was stored for.
@@ -361,7 +358,7 @@ async fn new_own(
     write: &ServiceWrite,
     service: &Service,
     own: Option<&OwnCredential>,
-    secret: SecretString,
+    mut material: Material,
 ) -> Result<Plan, Error> {
     let stored: Option<CredentialEntry> =
         storage::load(storage, &format!("{CREDENTIALS}{}", write.name)).await?;
@@ -378,13 +375,17 @@ async fn new_own(
         // What a deleted service of this name left behind, if anything, isn't taken over.
         (Some(_), None) | (None, _) => CredentialEntry::new(Owner::Service)?,
     };
+    if let Some(own) = own {
+        complete(storage, &mut material, &own.material_id, &service.placement).await?;
+    }
+    service.placement.check(&material)?;
     let committed = own.map_or(0, |own| own.version);
     let (material_id, version, outdated) = credential.push(committed, write.author.clone())?;
     let material = MaterialEntry {
         credential_id: credential.id.clone(),
         version,
         binding: binding::to_entry(&service.binding()),
-        secret: BTreeMap::from([(TOKEN.to_owned(), secret)]),
+        secret: material.into_map(),
     };
     Ok(Plan::New(Box::new(NewVersion { credential, material_id, material, outdated })))
 }

@@ -6,13 +6,13 @@ use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use vault_sdk::Storage;
 
-use super::credentials::expose;
 use super::{Engine, Mount, binding, definition};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::proxy::credential::Credential;
 use crate::proxy::egress::Upstream;
 use crate::proxy::limits::Places;
+use crate::proxy::material::Material;
 use crate::proxy::redact::Redactor;
 use crate::proxy::service::Service;
 use crate::storage::{
@@ -95,7 +95,7 @@ impl Engine {
             Some(credential) => Redactor::new(credential.name.as_str(), secrets.iter())
                 .map_err(|error| Error::Internal(format!("redactor of {name}: {error}")))?,
         };
-        let weight = secrets.iter().map(|secret| expose(secret).len() * REDACTOR_BYTES).sum();
+        let weight = secrets.iter().map(|secret| secret_bytes(secret) * REDACTOR_BYTES).sum();
         secrets.clear();
         Ok(Snapshot {
             weight,
@@ -158,23 +158,24 @@ async fn load_credential(
         if material.credential_id != stored.id || material.version != version.version {
             return Err(Error::Internal(format!("material of {name} isn't of its version")));
         }
-        secrets.extend(material.secret.values().map(copy));
+        let binding = binding::from_entry(&material.binding)
+            .map_err(|failure| Error::Internal(failure.text))?;
+        let material = Material::from_map(material.secret);
+        secrets.extend(material.patterns(&binding.placement));
         if version.version == current {
             credential = Some(Credential {
                 name: name.clone(),
                 version: version.version,
-                binding: binding::from_entry(&material.binding)
-                    .map_err(|failure| Error::Internal(failure.text))?,
-                secret: material.secret,
+                binding,
+                material,
             });
         }
     }
     Ok((credential, secrets))
 }
 
-/// A second copy of a secret, for the redactor to be built from; wiped right after.
-fn copy(secret: &SecretString) -> SecretString {
+fn secret_bytes(secret: &SecretString) -> usize {
     use secrecy::ExposeSecret as _;
-    #[expect(clippy::disallowed_methods, reason = "exit: into the redactor's patterns")]
-    SecretString::from(secret.expose_secret().to_owned())
+    #[expect(clippy::disallowed_methods, reason = "no exit: its length alone")]
+    secret.expose_secret().len()
 }

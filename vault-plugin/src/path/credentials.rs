@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response};
 
-use super::{cas, fields, handler, name, page, secret, set, set_or_default};
+use super::{cas, fields, handler, material, name, page, set, set_or_default};
 use crate::engine::{CredentialWrite, Engine, author};
 use crate::error::{Error, Failure};
+use crate::proxy::placement::PARAMETERS;
 use crate::storage::{CREDENTIALS, Definition, Owner, rfc3339};
 
 const DESCRIPTION: &str = "\
@@ -26,6 +27,8 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
             .fields([
                 fields::NAME,
                 fields::TOKEN,
+                fields::USERNAME,
+                fields::PASSWORD,
                 Field::new(
                     "origin",
                     FieldType::Str,
@@ -34,6 +37,8 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                 fields::AUTH,
                 fields::HEADER_NAME,
                 fields::PREFIX,
+                fields::PARAM_NAME,
+                fields::COOKIE_NAME,
                 fields::CA_CERT,
                 fields::TLS_SERVER_NAME,
                 fields::TLS_PIN,
@@ -112,13 +117,10 @@ async fn write(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let name = name(&call)?;
     let fields = &mut call.fields;
     let cas = cas(fields)?;
-    let (secret, warnings) = match secret(fields, "token")? {
-        Some((secret, warnings)) => (Some(secret), warnings),
-        None => (None, Vec::new()),
-    };
+    let (material, warnings) = material(fields)?;
     let binding = binding(fields)?;
     let author = author(&call.caller);
-    let write = CredentialWrite { name, cas, binding, secret, author };
+    let write = CredentialWrite { name, cas, binding, material, author };
     let written = engine.write_credential(call.storage.as_ref(), write).await?;
     Response::data(json!({ "version": written.version }))
         .map(|response| response.warn_all(warnings))
@@ -130,8 +132,6 @@ fn binding(fields: &mut Fields) -> Result<Option<Definition>, Failure> {
     let parts = [
         "origin",
         "auth",
-        "header_name",
-        "prefix",
         "ca_cert",
         "tls_server_name",
         "tls_pin_sha256",
@@ -139,7 +139,7 @@ fn binding(fields: &mut Fields) -> Result<Option<Definition>, Failure> {
         "danger_allow_plaintext",
         "danger_insecure_tls",
     ];
-    if !parts.iter().any(|part| fields.has(part)) {
+    if !parts.iter().chain(&PARAMETERS).any(|part| fields.has(part)) {
         return Ok(None);
     }
     let mut origin = None;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response};
 
 use super::{
-    cas, catalog, fields, handler, name, page, secret, set, set_count, set_or_default, set_seconds,
+    cas, catalog, fields, handler, material, name, page, set, set_count, set_or_default,
+    set_seconds,
 };
 use crate::bounds;
 use crate::engine::{Engine, ServiceWrite, author};
@@ -76,7 +77,11 @@ fn definition_fields() -> Vec<Field> {
         fields::AUTH,
         fields::HEADER_NAME,
         fields::PREFIX,
+        fields::PARAM_NAME,
+        fields::COOKIE_NAME,
         fields::TOKEN,
+        fields::USERNAME,
+        fields::PASSWORD,
         field("credential", FieldType::Str, "A shared credential's name, instead of token."),
         field(
             "description",
@@ -243,16 +248,13 @@ async fn put(engine: &Engine, mut call: Call, create_only: bool) -> Result<Respo
     let name = name(&call)?;
     let fields = &mut call.fields;
     let cas = cas(fields)?;
-    let (secret, mut warnings) = match secret(fields, "token")? {
-        Some((secret, warnings)) => (Some(secret), warnings),
-        None => (None, Vec::new()),
-    };
+    let (material, mut warnings) = material(fields)?;
     let write = ServiceWrite {
         name,
         cas,
         create_only,
         update_only: call.operation == Operation::Patch,
-        secret,
+        material,
         author: author(&call.caller),
     };
     let written = engine

@@ -1,10 +1,7 @@
 //! The credential of a call: there, and bound to exactly this service.
 
-use std::collections::BTreeMap;
-
-use secrecy::SecretString;
-
 use super::binding::Binding;
+use super::material::Material;
 use super::policy::Permit;
 use super::service::Service;
 use crate::error::{Code, Failure};
@@ -26,8 +23,8 @@ pub struct Credential {
     pub version: u64,
     /// What it was written for.
     pub binding: Binding,
-    /// Its values, by field name.
-    pub secret: BTreeMap<String, SecretString>,
+    /// Its values.
+    pub material: Material,
 }
 
 /// Finds the credential that goes with a permit; `None` when the service uses none.

@@ -5,10 +5,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use super::canonical::encode_component;
 use super::credential::Credential;
 use super::egress::OutboundRequest;
 use super::limits::Reservation;
-use super::placement::{Placement, TOKEN};
+use super::placement::{PASSWORD, Placement, TOKEN};
 use super::policy::Permit;
 use super::service::Service;
 use crate::error::{Code, Failure};
@@ -66,15 +67,33 @@ fn place(
     match placement {
         Placement::None => Ok(()),
         Placement::Bearer => {
-            let value = header_value("Bearer ", secret(credential, TOKEN)?)?;
+            let value = header_value("Bearer ", expose(secret(credential, TOKEN)?))?;
             // Insert replaces whatever stands there; the caller's headers have been through an
             // allow list that never has it.
             draft.headers.insert(header::AUTHORIZATION, value);
             Ok(())
         }
         Placement::Header { name, prefix } => {
-            let value = header_value(prefix, secret(credential, TOKEN)?)?;
+            let value = header_value(prefix, expose(secret(credential, TOKEN)?))?;
             draft.headers.insert(name.clone(), value);
+            Ok(())
+        }
+        Placement::Query { name } => {
+            let value = Zeroizing::new(encode_component(expose(secret(credential, TOKEN)?)));
+            let separator = if draft.target.contains('?') { '&' } else { '?' };
+            draft.target =
+                format!("{}{separator}{}={}", draft.target, encode_component(name), *value);
+            Ok(())
+        }
+        Placement::Basic => {
+            let basic = credential.and_then(|credential| credential.material.basic());
+            let value = header_value("Basic ", &basic.ok_or_else(|| missing(PASSWORD))?)?;
+            draft.headers.insert(header::AUTHORIZATION, value);
+            Ok(())
+        }
+        Placement::Cookie { name } => {
+            let value = header_value(&format!("{name}="), expose(secret(credential, TOKEN)?))?;
+            draft.headers.insert(header::COOKIE, value);
             Ok(())
         }
     }
@@ -84,20 +103,28 @@ fn secret<'c>(
     credential: Option<&'c Credential>,
     field: &str,
 ) -> Result<&'c SecretString, Failure> {
-    credential.and_then(|credential| credential.secret.get(field)).ok_or_else(|| {
-        Failure::new(
-            Code::CredentialMissing,
-            format!("the stored credential has no {field}. Nothing was sent. An operator must store it again"),
-        )
-    })
+    credential.and_then(|credential| credential.material.get(field)).ok_or_else(|| missing(field))
 }
 
-fn header_value(prefix: &str, secret: &SecretString) -> Result<HeaderValue, Failure> {
+fn missing(field: &str) -> Failure {
+    Failure::new(
+        Code::CredentialMissing,
+        format!(
+            "the stored credential has no {field}. Nothing was sent. An operator must store it again"
+        ),
+    )
+}
+
+fn expose(secret: &SecretString) -> &str {
     #[expect(
         clippy::disallowed_methods,
         reason = "exit: into the upstream request it is meant for"
     )]
-    let text = Zeroizing::new(format!("{prefix}{}", secret.expose_secret()));
+    secret.expose_secret()
+}
+
+fn header_value(prefix: &str, secret: &str) -> Result<HeaderValue, Failure> {
+    let text = Zeroizing::new(format!("{prefix}{secret}"));
     let mut value = HeaderValue::try_from(text.as_str()).map_err(|_| {
         Failure::new(
             Code::CredentialMissing,

@@ -3,6 +3,8 @@
 //! A further kind is a variant here and an arm in [`injector`](super::injector): the compiler
 //! names every place that has to decide.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use http::{HeaderName, HeaderValue, header};
@@ -23,13 +25,31 @@ pub enum Placement {
         /// Stands before the secret, to the letter.
         prefix: String,
     },
+    /// A query parameter of the operator's choice.
+    Query {
+        /// Which.
+        name: String,
+    },
+    /// `Authorization: Basic …` of user name and password (RFC 7617).
+    Basic,
+    /// A cookie of the operator's choice.
+    Cookie {
+        /// Which.
+        name: String,
+    },
 }
 
 /// The parameters of all kinds, by field name.
-pub const PARAMETERS: [&str; 2] = ["header_name", "prefix"];
+pub const PARAMETERS: [&str; 4] = ["header_name", "prefix", "param_name", "cookie_name"];
 
 /// The secret of the kinds that want one value.
 pub const TOKEN: &str = "token";
+/// Not secret by itself, and written with the password.
+pub const USERNAME: &str = "username";
+/// The secret beside the user name.
+pub const PASSWORD: &str = "password";
+/// Every write-only field.
+pub const SECRET_FIELDS: [&str; 3] = [TOKEN, USERNAME, PASSWORD];
 
 /// Headers that frame the message or belong to the connection or the host: never a credential's
 /// place.
@@ -63,9 +83,25 @@ impl Placement {
                 let prefix = parameters.remove("prefix").unwrap_or_default();
                 Self::Header { name: injectable(&name)?, prefix: usable_prefix(prefix)? }
             }
+            "query_param" => {
+                let name = parameters.remove("param_name").ok_or_else(|| {
+                    Failure::invalid(
+                        "auth=query_param wants param_name, such as param_name=api_key",
+                    )
+                })?;
+                Self::Query { name: usable_parameter(name)? }
+            }
+            "basic" => Self::Basic,
+            "cookie" => {
+                let name = parameters.remove("cookie_name").ok_or_else(|| {
+                    Failure::invalid("auth=cookie wants cookie_name, such as cookie_name=session")
+                })?;
+                Self::Cookie { name: usable_cookie(name)? }
+            }
             _ => {
                 return Err(Failure::invalid(
-                    "auth is none of: none, bearer, header. Nothing was changed",
+                    "auth is one of: none, bearer, header, query_param, basic, cookie. Nothing was \
+                     changed",
                 ));
             }
         };
@@ -83,13 +119,18 @@ impl Placement {
             Self::None => "none",
             Self::Bearer => "bearer",
             Self::Header { .. } => "header",
+            Self::Query { .. } => "query_param",
+            Self::Basic => "basic",
+            Self::Cookie { .. } => "cookie",
         }
     }
 
     /// The kind's parameters, by field name.
     pub fn parameters(&self) -> BTreeMap<String, String> {
         match self {
-            Self::None | Self::Bearer => BTreeMap::new(),
+            Self::None | Self::Bearer | Self::Basic => BTreeMap::new(),
+            Self::Query { name } => BTreeMap::from([("param_name".to_owned(), name.clone())]),
+            Self::Cookie { name } => BTreeMap::from([("cookie_name".to_owned(), name.clone())]),
             Self::Header { name, prefix } => {
                 let mut parameters =
                     BTreeMap::from([("header_name".to_owned(), name.as_str().to_owned())]);
@@ -104,57 +145,26 @@ impl Placement {
     /// The header that the credential is written to; a caller's of that name never passes.
     pub fn header(&self) -> Option<HeaderName> {
         match self {
-            Self::None => None,
-            Self::Bearer => Some(header::AUTHORIZATION),
+            Self::None | Self::Query { .. } => None,
+            Self::Bearer | Self::Basic => Some(header::AUTHORIZATION),
             Self::Header { name, .. } => Some(name.clone()),
+            Self::Cookie { .. } => Some(header::COOKIE),
+        }
+    }
+
+    /// The query parameter that the credential is written to; a caller's of that name never passes.
+    pub fn parameter(&self) -> Option<&str> {
+        match self {
+            Self::Query { name } => Some(name),
+            Self::None | Self::Bearer | Self::Header { .. } | Self::Basic | Self::Cookie { .. } => {
+                None
+            }
         }
     }
 
     /// Whether it needs a secret.
     pub fn wants_secret(&self) -> bool {
-        match self {
-            Self::None => false,
-            Self::Bearer | Self::Header { .. } => true,
-        }
-    }
-
-    /// Checks a secret when it is written, so that no call fails for its form.
-    ///
-    /// # Errors
-    /// Says what is wrong with the form, without the value.
-    pub fn check_secret(&self, secret: &str) -> Result<(), Failure> {
-        match self {
-            Self::None => Err(Failure::invalid(
-                "auth=none takes no token. Set auth, or leave the token out. Nothing was changed",
-            )),
-            Self::Bearer => {
-                if secret.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer ")) {
-                    return Err(Failure::invalid(
-                        "token begins with \"Bearer \", which auth=bearer adds itself. Write the \
-                         bare token. Nothing was changed",
-                    ));
-                }
-                header_safe(secret)
-            }
-            Self::Header { .. } => header_safe(secret),
-        }
-    }
-}
-
-/// A header value as every server reads it the same way: visible ASCII, no space at the ends
-/// (RFC 9110, section 5.5).
-fn header_safe(secret: &str) -> Result<(), Failure> {
-    let fine = !secret.is_empty()
-        && !secret.starts_with(' ')
-        && !secret.ends_with(' ')
-        && secret.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if fine {
-        Ok(())
-    } else {
-        Err(Failure::invalid(
-            "token holds characters that can't stand in a header: only visible ASCII, no line \
-             breaks, no space at the ends. Nothing was changed",
-        ))
+        !self.secret_fields().is_empty()
     }
 }
 
@@ -178,6 +188,29 @@ fn usable_prefix(prefix: String) -> Result<String, Failure> {
     }
 }
 
+fn usable_parameter(name: String) -> Result<String, Failure> {
+    let fine = !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~[]".contains(&byte))
+        && !super::canonical::is_method_override(&name);
+    if fine {
+        Ok(name)
+    } else {
+        Err(Failure::invalid(
+            "param_name is a query parameter's name: letters, digits, - . _ ~ [ ]",
+        ))
+    }
+}
+
+/// A token (RFC 9110, section 5.6.2), as RFC 6265 wants cookie names.
+fn usable_cookie(name: String) -> Result<String, Failure> {
+    if HeaderName::try_from(name.as_str()).is_ok() {
+        Ok(name)
+    } else {
+        Err(Failure::invalid("cookie_name is a cookie's name, such as session"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +230,9 @@ mod tests {
             ("bearer", vec![]),
             ("header", vec![("header_name", "x-api-key")]),
             ("header", vec![("header_name", "authorization"), ("prefix", "Token ")]),
+            ("query_param", vec![("param_name", "api_key")]),
+            ("basic", vec![]),
+            ("cookie", vec![("cookie_name", "SID")]),
         ] {
             let placement = parse(auth, &parameters).unwrap();
             assert_eq!(
@@ -219,18 +255,13 @@ mod tests {
             ("header", vec![("header_name", "a b")]),
             ("header", vec![("header_name", "x\r\ny")]),
             ("header", vec![("header_name", "x-key"), ("prefix", "a\nb")]),
+            ("query_param", vec![]),
+            ("query_param", vec![("param_name", "a&b")]),
+            ("query_param", vec![("param_name", "_method")]),
+            ("basic", vec![("param_name", "x")]),
+            ("cookie", vec![("cookie_name", "a;b")]),
         ] {
             assert!(parse(auth, &parameters).is_err(), "{auth} {parameters:?}");
         }
-    }
-
-    #[test]
-    fn secrets_are_checked_when_written() {
-        let bearer = Placement::Bearer;
-        assert!(bearer.check_secret("abc.def-123").is_ok());
-        for bad in ["", "Bearer abc", "bearer abc", "a\nb", " a", "a ", "é", "a\u{7f}"] {
-            assert!(bearer.check_secret(bad).is_err(), "{bad:?}");
-        }
-        assert!(Placement::None.check_secret("abc").is_err());
     }
 }
