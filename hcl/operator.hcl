@@ -9,12 +9,12 @@ path "mcp-proxy/config" {
 
 path "mcp-proxy/services" {
   # Without this, the short form would store a service's own secret here.
-  denied_parameters = { "token" = [] }
+  denied_parameters = { "token" = [], "username" = [], "password" = [] }
   capabilities = ["create", "update", "list"]
 }
 
 path "mcp-proxy/services/*" {
-  denied_parameters = { "token" = [] }
+  denied_parameters = { "token" = [], "username" = [], "password" = [] }
   capabilities = ["create", "read", "update", "patch", "delete", "list"]
 }
 
