@@ -292,3 +292,6 @@ impl PluginVersion for Version {
         Ok(GrpcResponse::new(logical::VersionReply { plugin_version: self.0.to_owned() }))
     }
 }
+
+#[cfg(test)]
+mod tests;
