@@ -117,6 +117,40 @@ async fn headers_pass_by_an_allow_list() {
 }
 
 #[tokio::test]
+async fn rules_match_the_canonical_path_and_whole_segments() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let rules = "deny * /tasks/secret, allow GET,HEAD /tasks/*, allow POST /a?mode=get_*";
+    world.root.write("mcp-proxy/services/demo", json!({ "rules": rules })).await.ok();
+    for (method, path, query, allowed) in [
+        ("GET", "/tasks/1", json!({}), true),
+        ("HEAD", "/tasks/1", json!({}), true),
+        ("POST", "/a", json!({ "mode": "get_x" }), true),
+        ("GET", "/tasks", json!({}), false),
+        ("GET", "/tasks/1/2", json!({}), false),
+        ("GET", "/tasksadmin", json!({}), false),
+        ("GET", "/tasks/secret", json!({}), false),
+        ("GET", "/tasks/%73ecret", json!({}), false),
+        ("GET", "/TASKS/1", json!({}), false),
+        ("POST", "/tasks/1", json!({}), false),
+        ("POST", "/a", json!({}), false),
+        ("POST", "/a", json!({ "mode": ["get_x", "set"] }), false),
+        ("GET", "/other", json!({}), false),
+    ] {
+        let before = upstream.seen().len();
+        let call = json!({ "path": path, "query": query });
+        let target = format!("mcp-proxy/proxy/demo/{method}");
+        let answer = world.root.write(&target, call).await;
+        if allowed {
+            assert_eq!(answer.ok().data()["status"], 200, "{method} {path}");
+        } else {
+            answer.refused(400, "denied_by_rule");
+        }
+        assert_eq!(upstream.seen().len(), before + usize::from(allowed), "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn methods_are_few_and_exact() {
     let world = World::start().await;
     let (upstream, _) = world.service("demo").await;
