@@ -9,6 +9,7 @@ mod kept;
 mod services;
 mod snapshot;
 mod sweep;
+mod versions;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -185,13 +186,21 @@ struct Revision {
     revision: String,
 }
 
-/// Compares a write's `cas` with the version there is; 0 is "must not exist".
+/// Compares a write's `cas` with the version there is; 0 is "must not exist". Without it, the mount
+/// must not demand one.
 ///
 /// # Errors
 /// `check_and_set_failed`, in the words of the hosts' own engines
 /// (`builtin/logical/kv/path_data.go`).
-fn check_and_set(cas: Option<u64>, version: u64) -> Result<(), Failure> {
+fn check_and_set(cas: Option<u64>, version: u64, required: bool) -> Result<(), Failure> {
     match cas {
+        None if required => Err(Failure::new(
+            Code::CheckAndSetFailed,
+            format!(
+                "check-and-set parameter required for this call. The current version is {version}: \
+                 cas={version}. Nothing was changed"
+            ),
+        )),
         Some(cas) if cas != version => Err(Failure::new(
             Code::CheckAndSetFailed,
             format!(

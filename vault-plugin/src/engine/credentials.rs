@@ -61,13 +61,14 @@ impl Engine {
         let key = format!("{CREDENTIALS}{name}");
         let before: Option<CredentialEntry> = storage::load(storage, &key).await?;
         refuse_own(storage, &name, before.as_ref()).await?;
-        check_and_set(write.cas, before.as_ref().map_or(0, |entry| entry.current))?;
+        let mount = self.mount(storage).await?;
+        let version = before.as_ref().map_or(0, |entry| entry.current);
+        check_and_set(write.cas, version, mount.entry.cas_required)?;
         let bound = match &before {
             None => None,
             Some(entry) => current_binding(storage, entry).await?,
         };
 
-        let mount = self.mount(storage).await?;
         let binding = match (&write.binding, &bound) {
             (Some(definition), _) => {
                 let (service, _) =

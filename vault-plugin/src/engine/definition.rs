@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest, Sha256};
@@ -60,6 +61,7 @@ pub(super) fn parse(
             allow_encoded_slash: definition.allow_encoded_slash,
             allow_path_params: definition.allow_path_params,
         },
+        headers: static_headers(definition, &placement)?,
         allowed_request_headers: request_headers(definition, &placement)?,
         allowed_response_headers: headers::parse_allowed_response(
             &definition.allowed_response_headers,
@@ -154,6 +156,12 @@ fn safe_methods(definition: &Definition) -> Result<BTreeSet<String>, Failure> {
             })
             .collect(),
     }
+}
+
+fn static_headers(definition: &Definition, placement: &Placement) -> Result<HeaderMap, Failure> {
+    let injected = placement.header();
+    headers::parse_static(definition.headers.clone(), injected.as_ref().map(HeaderName::as_str))
+        .map_err(|error| Failure::invalid(format!("headers: {error}. Nothing was changed")))
 }
 
 fn request_headers(definition: &Definition, placement: &Placement) -> Result<Vec<String>, Failure> {

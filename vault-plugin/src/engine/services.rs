@@ -61,7 +61,10 @@ impl Engine {
         let _one = self.writes.lock().await;
         let key = format!("{SERVICES}{}", write.name);
         let before: Option<ServiceEntry> = storage::load(storage, &key).await?;
+        let mount = self.mount(storage).await?;
         check_presence(&write, before.as_ref())?;
+        let version = before.as_ref().map_or(0, |entry| entry.version);
+        check_and_set(write.cas, version, mount.entry.cas_required)?;
         let mut definition =
             before.as_ref().map(|entry| entry.definition.clone()).unwrap_or_default();
         change(&mut definition)?;
@@ -71,7 +74,6 @@ impl Engine {
             // A read shows the own credential under this name; written back, it means the same.
             definition.credential = None;
         }
-        let mount = self.mount(storage).await?;
         let (service, destination) =
             definition::parse(&write.name, &definition, &mount.entry, &mount.ceilings)?;
         Upstream::new(destination, Arc::clone(&self.resolver))
@@ -184,7 +186,7 @@ fn check_presence(write: &ServiceWrite, before: Option<&ServiceEntry>) -> Result
             format!("there is no service named \"{}\" to change", write.name),
         ));
     }
-    check_and_set(write.cas, before.map_or(0, |entry| entry.version))
+    Ok(())
 }
 
 /// What a write does with the service's credential.

@@ -36,6 +36,12 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                     "danger_ fields that services may set.",
                 )
                 .default("none"),
+                Field::new(
+                    "cas_required",
+                    FieldType::Bool,
+                    "Want cas on every write of a service or credential.",
+                )
+                .default("false"),
                 Field::new("paused", FieldType::Bool, "Refuse every call; reads and lists work.")
                     .default("false"),
                 Field::new("pause_reason", FieldType::Str, "Told to callers while paused."),
@@ -69,6 +75,7 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         "upstream_cidrs": entry.upstream_cidrs,
         "denied_destinations": entry.denied_destinations,
         "allow_danger": entry.allow_danger,
+        "cas_required": entry.cas_required,
         "paused": entry.paused,
         "pause_reason": entry.pause_reason,
         "max_timeout": ceilings.max_timeout.as_secs(),
@@ -88,6 +95,7 @@ async fn write(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
             set_or_default(&mut entry.upstream_cidrs, fields.list("upstream_cidrs"));
             set_or_default(&mut entry.denied_destinations, fields.list("denied_destinations"));
             set_or_default(&mut entry.allow_danger, fields.list("allow_danger"));
+            set_or_default(&mut entry.cas_required, fields.bool("cas_required"));
             set_or_default(&mut entry.paused, fields.bool("paused"));
             set_or_default(&mut entry.pause_reason, fields.str("pause_reason"));
             set_seconds(&mut entry.max_timeout, fields.duration("max_timeout"));

@@ -9,7 +9,7 @@ use super::{cas, fields, handler, material, name, page, set, set_or_default};
 use crate::engine::{CredentialWrite, Engine, author};
 use crate::error::{Error, Failure};
 use crate::proxy::placement::PARAMETERS;
-use crate::storage::{CREDENTIALS, Definition, Owner, rfc3339};
+use crate::storage::{CREDENTIALS, CredentialEntry, Definition, Owner, VersionEntry, rfc3339};
 
 const DESCRIPTION: &str = "\
 A shared credential serves every service that matches its binding in each part: origin, auth with its
@@ -18,7 +18,7 @@ keeps it, unless the write says origin and auth again. A service's own credentia
 and is written at services/<name>.";
 
 pub(super) fn paths() -> Vec<Path<Engine>> {
-    vec![
+    let mut paths = vec![
         Path::new("credentials", "Lists credentials.")
             .fields([fields::AFTER, fields::LIMIT])
             .operation(Operation::List, Effect::Pure, "Lists names.", handler(list)),
@@ -56,6 +56,51 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
             .operation(Operation::Read, Effect::Pure, "Reads versions and binding, never the secret.", handler(read))
             .write(Effect::MayWrite, "Stores a secret as a new version, with its binding.", handler(write))
             .operation(Operation::Delete, Effect::MayWrite, "Deletes all versions. Refused while a service names it.", handler(delete)),
+    ];
+    paths.extend(version_paths());
+    paths
+}
+
+/// Versions, beside the credential itself.
+fn version_paths() -> [Path<Engine>; 3] {
+    [
+        Path::new(
+            "credentials/:name/versions",
+            "The versions of a credential, never their secrets.",
+        )
+        .fields([fields::NAME])
+        .operation(
+            Operation::Read,
+            Effect::Pure,
+            "Lists versions with who wrote them, when and how.",
+            handler(versions),
+        ),
+        Path::new("credentials/:name/rollback", "Goes back to an earlier version.")
+            .description(
+                "Makes a new version with the earlier one's secret and binding. A service's own \
+                 credential goes back only as long as the service still matches that binding.",
+            )
+            .fields([
+                fields::NAME,
+                Field::new("version", FieldType::Int, "The version to go back to."),
+            ])
+            .operation(
+                Operation::Update,
+                Effect::MayWrite,
+                "Makes a new version of an old one.",
+                handler(rollback),
+            ),
+        Path::new("credentials/:name/destroy", "Destroys old versions for good.")
+            .fields([
+                fields::NAME,
+                Field::new("versions", FieldType::List, "The versions to destroy, such as 1,2."),
+            ])
+            .operation(
+                Operation::Update,
+                Effect::MayWrite,
+                "Deletes the secrets of old versions. The version in use is refused.",
+                handler(destroy),
+            ),
     ]
 }
 
@@ -80,18 +125,7 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let Some(view) = engine.credential(call.storage.as_ref(), &name(&call)?).await? else {
         return Ok(Response::empty());
     };
-    let versions: Map<String, Value> = view
-        .entry
-        .versions
-        .iter()
-        .map(|version| {
-            let shown = json!({
-                "created_time": rfc3339(version.created),
-                "created_by": version.created_by,
-            });
-            (version.version.to_string(), shown)
-        })
-        .collect();
+    let versions = shown_versions(&view.entry);
     let mut data = json!({
         "owner": match view.entry.owner {
             Owner::Service => "service",
@@ -111,6 +145,55 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         data.insert("danger_insecure_tls".into(), binding.insecure_tls.into());
     }
     Response::data(data).map_err(|error| Error::Internal(error.to_string()))
+}
+
+fn shown_versions(entry: &CredentialEntry) -> Map<String, Value> {
+    let shown = |version: &VersionEntry| {
+        json!({
+            "created_time": rfc3339(version.created),
+            "created_by": version.created_by,
+            "source": version.source,
+            "destroyed": version.destroyed,
+        })
+    };
+    entry.versions.iter().map(|version| (version.version.to_string(), shown(version))).collect()
+}
+
+async fn versions(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
+    let Some(view) = engine.credential(call.storage.as_ref(), &name(&call)?).await? else {
+        return Ok(Response::empty());
+    };
+    Response::data(json!({
+        "current_version": view.entry.current,
+        "versions": shown_versions(&view.entry),
+    }))
+    .map_err(|error| Error::Internal(error.to_string()))
+}
+
+async fn rollback(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
+    let name = name(&call)?;
+    let version = call.fields.int("version").and_then(vault_sdk::Given::value);
+    let version = version.and_then(|version| u64::try_from(version).ok()).ok_or_else(|| {
+        Failure::invalid("version is missing: the one to go back to, such as version=3")
+    })?;
+    let author = author(&call.caller);
+    let made = engine.rollback(call.storage.as_ref(), &name, version, author).await?;
+    Response::data(json!({ "version": made })).map_err(|error| Error::Internal(error.to_string()))
+}
+
+async fn destroy(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
+    let name = name(&call)?;
+    let given = call.fields.list("versions").and_then(vault_sdk::Given::value).unwrap_or_default();
+    let versions: Result<Vec<u64>, _> = given.iter().map(|version| version.parse()).collect();
+    match versions {
+        Ok(versions) if !versions.is_empty() => {
+            engine.destroy(call.storage.as_ref(), &name, &versions).await?;
+            Ok(Response::empty())
+        }
+        Ok(_) | Err(_) => {
+            Err(Failure::invalid("versions wants numbers, such as versions=1,2").into())
+        }
+    }
 }
 
 async fn write(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {

@@ -103,6 +103,12 @@ fn definition_fields() -> Vec<Field> {
         field("safe_methods", FieldType::List, "Methods that change nothing here.")
             .default("GET,HEAD,OPTIONS"),
         field(
+            "headers",
+            FieldType::Pairs,
+            "Headers sent with every request, such as accept=application/json. Never secrets: they \
+             are read back.",
+        ),
+        field(
             "allowed_request_headers",
             FieldType::List,
             "Headers that callers may set, beside the usual harmless ones.",
@@ -203,6 +209,7 @@ fn shown(name: &Name, entry: &ServiceEntry) -> Value {
         "usage": definition.usage.clone().unwrap_or_default(),
         "rules": definition.rules,
         "safe_methods": catalog::safe_methods(definition),
+        "headers": definition.headers,
         "allowed_request_headers": definition.allowed_request_headers,
         "allowed_response_headers": definition.allowed_response_headers,
         "allow_encoded_slash": definition.allow_encoded_slash,
@@ -281,6 +288,9 @@ fn merge(definition: &mut Definition, fields: &mut Fields) -> Result<(), Failure
     set_or_default(&mut definition.rules, fields.list("rules"));
     set(&mut definition.safe_methods, fields.list("safe_methods"));
     set_or_default(&mut definition.allowed_request_headers, fields.list("allowed_request_headers"));
+    if let Some(given) = fields.pairs("headers") {
+        definition.headers = given.value().unwrap_or_default().into_iter().collect();
+    }
     set_or_default(
         &mut definition.allowed_response_headers,
         fields.list("allowed_response_headers"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::base_url::BaseUrl;
 use super::binding::{Binding, Trust};
@@ -25,6 +25,8 @@ pub struct Service {
     pub trust: Trust,
     /// Leave for ambiguous paths.
     pub switches: PathSwitches,
+    /// Sent with every request, before the caller's of the same name.
+    pub headers: HeaderMap,
     /// Request headers that callers may set, beside the built-in ones.
     pub allowed_request_headers: Vec<String>,
     /// Response headers that callers get, beside the built-in ones.

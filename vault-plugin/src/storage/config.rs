@@ -12,6 +12,8 @@ pub struct ConfigEntry {
     pub denied_destinations: Vec<String>,
     /// `danger_` fields that services may set.
     pub allow_danger: Vec<String>,
+    /// Wants `cas` on every write of a service or credential.
+    pub cas_required: bool,
     /// Refuses every call.
     pub paused: bool,
     /// Told to callers while paused.

@@ -42,6 +42,12 @@ pub struct VersionEntry {
     /// The entity that wrote it, or how its login was named.
     #[serde(default)]
     pub created_by: String,
+    /// How it came about: `write`, or `rollback of <version>`.
+    #[serde(default)]
+    pub source: String,
+    /// Its material is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub destroyed: bool,
 }
 
 impl CredentialEntry {
@@ -90,6 +96,8 @@ impl CredentialEntry {
             material_id: material_id.clone(),
             created: now(),
             created_by,
+            source: "write".to_owned(),
+            destroyed: false,
         });
         while self.versions.len() > Self::MAX_VERSIONS {
             dropped.push(self.versions.remove(0).material_id);

@@ -52,6 +52,9 @@ pub struct Definition {
     pub rules: Vec<String>,
     /// Methods that change nothing here.
     pub safe_methods: Option<Vec<String>>,
+    /// Sent with every request; not secret.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// Request headers that callers may set, beside the built-in ones.
     pub allowed_request_headers: Vec<String>,
     /// Response headers that callers get, beside the built-in ones.
