@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
+use crate::proxy::RefusedCredential;
 use crate::vault::{EngineCode, LoginError, Unavailable};
 
 /// How the process ends.
@@ -110,6 +111,8 @@ pub(crate) enum CallError {
         service: String,
         /// Where the engine is mounted.
         mount: String,
+        /// What it refused, where the engine says so.
+        credential: Option<Box<RefusedCredential>>,
         /// The engine's id of the request.
         request_id: Option<String>,
     },
@@ -225,13 +228,25 @@ impl CallError {
                     wanted.join(",")
                 )
             }
-            Self::CredentialRefused { service, mount, request_id } => format!(
-                "\"{service}\" answered 401: it refused the credential that Vault holds. This \
-                 isn't your mistake and you can't fix it; don't ask the user for a key. Tell the \
-                 user that an operator must renew it: vault write {mount}/services/{service} \
-                 token=-{}",
-                with_id(request_id.as_deref())
-            ),
+            Self::CredentialRefused { service, mount, credential, request_id } => {
+                let stored = credential.as_ref().map_or_else(String::new, |credential| {
+                    let day = credential.stored.get(..10).unwrap_or_default();
+                    format!(" (version {}, stored {day})", credential.version)
+                });
+                let place = match credential {
+                    Some(credential) if credential.name != *service => {
+                        format!("credentials/{}", credential.name)
+                    }
+                    Some(_) | None => format!("services/{service}"),
+                };
+                format!(
+                    "\"{service}\" answered 401: it refused the credential that Vault \
+                     holds{stored}. This isn't your mistake and you can't fix it; don't ask the \
+                     user for a key. Tell the user that an operator must renew it: vault write \
+                     {mount}/{place} token=-{}",
+                    with_id(request_id.as_deref())
+                )
+            }
             Self::Engine { text, .. } => text.clone(),
             Self::OutcomeUnknown { service, cause, read } => {
                 let advice = if *read {

@@ -80,6 +80,20 @@ pub(crate) struct Answer {
     /// The catalog's revision.
     #[serde(default)]
     pub(crate) catalog_revision: Option<String>,
+    /// The stored credential that the upstream refused, with a 401.
+    #[serde(default, skip_serializing)]
+    pub(crate) refused_credential: Option<Box<RefusedCredential>>,
+}
+
+/// A stored credential, as far as an agent may know it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct RefusedCredential {
+    /// Its name; the service's, unless it is a shared one.
+    pub(crate) name: String,
+    /// Which version was sent.
+    pub(crate) version: u64,
+    /// When that was stored (RFC 3339).
+    pub(crate) stored: String,
 }
 
 /// Sends a call once.
@@ -118,6 +132,7 @@ pub(crate) async fn send(store: &Store, call: &ProxyRequest) -> Result<Answer, C
         return Err(CallError::CredentialRefused {
             service: call.service.to_string(),
             mount: store.mount().to_string(),
+            credential: answer.refused_credential,
             request_id: answer.request_id,
         });
     }
@@ -252,6 +267,7 @@ async fn of_engine(store: &Store, call: &ProxyRequest, error: EngineError) -> Ca
             return CallError::CredentialRefused {
                 service: call.service.to_string(),
                 mount: store.mount().to_string(),
+                credential: None,
                 request_id,
             };
         }

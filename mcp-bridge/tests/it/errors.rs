@@ -84,6 +84,13 @@ async fn an_upstreams_401_never_asks_the_user_for_a_key() {
          user that an operator must renew it: vault write mcp-proxy/services/github token=- \
          (request_id r-9)"
     );
+    // A shared credential is renewed in its own place; which version was refused says whether
+    // somebody has renewed it already.
+    let refused = json!({ "name": "corp", "version": 3, "stored": "2026-11-02T10:00:00Z" });
+    vault.answer("github/GET", answered(json!({ "status": 401, "refused_credential": refused })));
+    let text = bridge.refusal("proxy_read", read()).await;
+    assert!(text.contains("Vault holds (version 3, stored 2026-11-02). This"), "{text}");
+    assert!(text.contains("vault write mcp-proxy/credentials/corp token=-"), "{text}");
     bridge.finish().await;
 }
 
