@@ -16,8 +16,10 @@ pub const MAX_RESPONSE: u64 = 32 << 20;
 pub const IN_FLIGHT: u64 = 64;
 /// Calls of one mount at one time.
 pub const MAX_IN_FLIGHT: u64 = 512;
-/// Bytes; a wrapped answer is one storage entry, which integrated storage bounds.
-pub const WRAPPED: usize = 512 << 10;
+/// Bytes. A wrapped answer is one storage entry of at most 1 MiB on integrated storage, in JSON within
+/// JSON, where a character such as `<` takes 7 bytes. Over it, the host answers 500 after the call,
+/// which its clients repeat.
+pub const WRAPPED: usize = 128 << 10;
 /// Of a description, in characters.
 pub const DESCRIPTION: usize = 120;
 /// Of usage notes, in characters.

@@ -11,19 +11,20 @@ mod snapshot;
 mod sweep;
 mod versions;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 use vault_sdk::{Storage, StorageError};
 
 use crate::error::{Code, Error, Failure};
+use crate::name::Name;
 use crate::proxy::egress::Resolver;
-use crate::storage::{self, ConfigEntry};
+use crate::storage::{self, ConfigEntry, SERVICES, ServiceEntry};
 
 pub use config::{Ceilings, DANGER_FIELDS};
 pub use credentials::{CredentialWrite, WrittenCredential};
-pub use health::Health;
+pub use health::{Health, Outcome};
 use kept::Kept;
 pub use services::{ServiceWrite, WrittenService};
 pub use snapshot::Snapshot;
@@ -33,8 +34,11 @@ pub struct Engine {
     /// One write at a time: each is read, checked and committed as a whole.
     writes: tokio::sync::Mutex<()>,
     cache: Mutex<Cache>,
-    /// Counts changes, so that what was read before one isn't cached after it.
-    generation: AtomicU64,
+    /// The mount's `max_in_flight`, and its places.
+    places: Mutex<Option<(u64, Arc<Semaphore>)>>,
+    /// One load at a time of services whose names fall together: a burst of callers of a service that
+    /// isn't cached compiles its redactor once.
+    loading: [tokio::sync::Mutex<()>; LOADERS],
     resolver: Arc<Resolver>,
     health: health::HealthBook,
     /// Set when a write ended half-way: something may lie about that nothing refers to.
@@ -43,9 +47,13 @@ pub struct Engine {
 
 #[derive(Default)]
 struct Cache {
+    /// Counts changes, so that what was read before one isn't cached after it.
+    generation: u64,
     config: Option<Arc<Mount>>,
     revision: Option<Arc<str>>,
     services: Kept,
+    /// Every service's entry, for the catalog.
+    catalog: Option<Arc<Vec<(String, ServiceEntry)>>>,
 }
 
 /// The mount-wide settings, parsed, and the mount's places.
@@ -58,6 +66,9 @@ pub struct Mount {
     in_flight: Arc<Semaphore>,
 }
 
+/// Loads at one time, at most.
+const LOADERS: usize = 16;
+
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Engine")
@@ -69,7 +80,8 @@ impl Default for Engine {
         Self {
             writes: tokio::sync::Mutex::default(),
             cache: Mutex::default(),
-            generation: AtomicU64::new(0),
+            places: Mutex::default(),
+            loading: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             resolver: Arc::new(Resolver::system()),
             health: health::HealthBook::default(),
             // What a kill left behind is found by the first round after a start.
@@ -84,14 +96,19 @@ impl Engine {
         &self.health
     }
 
+    /// The calls of a service that are under way.
+    pub fn in_flight(&self, name: &Name) -> usize {
+        self.cache().services.get(name).map_or(0, |snapshot| snapshot.in_flight())
+    }
+
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops what was cached of a storage key.
     pub fn forget(&self, key: &str) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
         let mut cache = self.cache();
+        cache.generation += 1;
         if key == storage::CONFIG {
             cache.config = None;
             // Every service's bounds hang on it.
@@ -100,6 +117,7 @@ impl Engine {
             cache.revision = None;
         } else if let Some(name) = key.strip_prefix(storage::SERVICES) {
             cache.services.retain(|service, _| service.as_str() != name);
+            cache.catalog = None;
         } else if let Some(name) = key.strip_prefix(storage::CREDENTIALS) {
             cache.services.retain(|_, snapshot| !snapshot.uses_credential(name));
         }
@@ -107,8 +125,8 @@ impl Engine {
 
     /// Drops everything cached; idle connections end with it.
     pub fn forget_all(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        *self.cache() = Cache::default();
+        let mut cache = self.cache();
+        *cache = Cache { generation: cache.generation + 1, ..Cache::default() };
     }
 
     /// The mount's settings.
@@ -119,12 +137,11 @@ impl Engine {
         if let Some(mount) = &self.cache().config {
             return Ok(Arc::clone(mount));
         }
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation();
         let entry: ConfigEntry = storage::load(storage, storage::CONFIG).await?.unwrap_or_default();
         let ceilings = Ceilings::parse(&entry)
             .map_err(|failure| Error::Internal(format!("stored config: {}", failure.text)))?;
-        let places = usize::try_from(ceilings.max_in_flight).unwrap_or(usize::MAX);
-        let in_flight = Arc::new(Semaphore::new(places));
+        let in_flight = self.places_of_the_mount(ceilings.max_in_flight);
         let mount = Arc::new(Mount { entry, ceilings, in_flight });
         self.remember(generation, |cache| cache.config = Some(Arc::clone(&mount)));
         Ok(mount)
@@ -138,11 +155,25 @@ impl Engine {
         if let Some(revision) = &self.cache().revision {
             return Ok(Arc::clone(revision));
         }
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation();
         let stored: Option<Revision> = storage::load(storage, storage::REVISION).await?;
         let revision: Arc<str> = stored.map_or("0".into(), |stored| stored.revision.into());
         self.remember(generation, |cache| cache.revision = Some(Arc::clone(&revision)));
         Ok(revision)
+    }
+
+    /// The same places for as long as their number is the same, so that calls under way count.
+    fn places_of_the_mount(&self, most: u64) -> Arc<Semaphore> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*places {
+            Some((number, semaphore)) if *number == most => Arc::clone(semaphore),
+            Some(_) | None => {
+                let permits = usize::try_from(most).unwrap_or(usize::MAX);
+                let semaphore = Arc::new(Semaphore::new(permits));
+                *places = Some((most, Arc::clone(&semaphore)));
+                semaphore
+            }
+        }
     }
 
     /// Stores the mount's settings after checking them.
@@ -172,10 +203,38 @@ impl Engine {
         stored
     }
 
+    /// Every service's entry, by name.
+    ///
+    /// # Errors
+    /// When storage can't be read.
+    pub async fn catalog(
+        &self,
+        storage: &dyn Storage,
+    ) -> Result<Arc<Vec<(String, ServiceEntry)>>, Error> {
+        if let Some(catalog) = &self.cache().catalog {
+            return Ok(Arc::clone(catalog));
+        }
+        let generation = self.generation();
+        let mut entries = Vec::new();
+        for name in storage.list(SERVICES).await? {
+            if let Some(entry) = storage::load(storage, &format!("{SERVICES}{name}")).await? {
+                entries.push((name, entry));
+            }
+        }
+        let catalog = Arc::new(entries);
+        self.remember(generation, |cache| cache.catalog = Some(Arc::clone(&catalog)));
+        Ok(catalog)
+    }
+
+    /// To be asked before anything is read that is to be cached, the mount's settings included.
+    fn generation(&self) -> u64 {
+        self.cache().generation
+    }
+
     /// Caches what was read, unless something changed since reading began.
     fn remember(&self, generation: u64, insert: impl FnOnce(&mut Cache)) {
         let mut cache = self.cache();
-        if self.generation.load(Ordering::Acquire) == generation {
+        if cache.generation == generation {
             insert(&mut cache);
         }
     }

@@ -3,6 +3,8 @@
 mod catalog;
 mod config;
 mod credentials;
+mod explain;
+mod health;
 mod info;
 mod proxy;
 mod services;
@@ -29,6 +31,8 @@ pub(crate) fn all() -> Vec<Path<Engine>> {
         services::paths(),
         credentials::paths(),
         proxy::paths(),
+        explain::paths(),
+        health::paths(),
         catalog::paths(),
     ]
     .into_iter()

@@ -23,11 +23,13 @@ pub mod canonical;
 pub mod credential;
 mod decision;
 pub mod egress;
+pub mod explain;
 pub mod headers;
 pub mod injector;
 pub mod limits;
 pub mod material;
 pub mod origin;
+mod overrides;
 pub mod placement;
 pub mod policy;
 pub mod redact;
@@ -47,7 +49,7 @@ use crate::name::Name;
 use answer::ProxyResponse;
 use decision::Decision;
 use policy::CanonicalRequest;
-use request::ProxyRequest;
+use request::{FORM, ProxyRequest};
 
 /// Makes one upstream request for a caller.
 ///
@@ -79,17 +81,27 @@ async fn pipeline(
     decision.uses(credential);
     let (outbound, reservation) =
         injector::inject(permit, &snapshot.service, credential, &call.id)?;
-    decision.sending();
     let limits = egress::Limits {
         deadline: started + snapshot.service.timeout,
         max_response_bytes: max_response_bytes(&snapshot, &call),
         room: &reservation,
     };
+    if limits.deadline <= Instant::now() {
+        return Err(answer::no_time(&snapshot.service).into());
+    }
+    decision.sending();
     let sent = snapshot.upstream.send(outbound, &limits).await;
-    engine.health().note(&snapshot.service_id, sent.as_ref().err().map(answer::code));
+    engine.health().note(&snapshot.service_id, answer::outcome(&sent, credential));
     let response = sent.map_err(|error| answer::failure(&snapshot.service, &error))?;
-    let answer = answer::redact(response, &snapshot, &reservation).await?;
-    Ok(ProxyResponse { answer, rule, request_id: call.id, revision, duration: started.elapsed() })
+    let answer = answer::redact(response, &snapshot, reservation).await?;
+    Ok(ProxyResponse {
+        answer,
+        rule,
+        refused: credential.map(answer::Refused::of),
+        request_id: call.id,
+        revision,
+        duration: started.elapsed(),
+    })
 }
 
 /// One view of the service for the whole call, if it may be called at all.
@@ -109,7 +121,7 @@ async fn snapshot(engine: &Engine, call: &Call, name: &Name) -> Result<Arc<Snaps
         )
         .into());
     }
-    let snapshot = engine.snapshot(call.storage.as_ref(), &mount, name).await?;
+    let snapshot = engine.snapshot(call.storage.as_ref(), name).await?;
     if !snapshot.enabled {
         return Err(Failure::new(
             Code::ServiceDisabled,
@@ -144,8 +156,21 @@ fn canonicalise(request: ProxyRequest, snapshot: &Snapshot) -> Result<CanonicalR
         injected.as_ref().map(http::HeaderName::as_str),
     )
     .map_err(|error| nothing_sent(error.to_string()))?;
-    if let Some(content_type) = request.content_type {
-        headers.entry(http::header::CONTENT_TYPE).or_insert(content_type);
+    match request.content_type {
+        // A form is encoded as one, whatever the caller calls it.
+        Some(content_type) if content_type == FORM => {
+            headers.insert(http::header::CONTENT_TYPE, content_type);
+        }
+        Some(content_type) => {
+            headers.entry(http::header::CONTENT_TYPE).or_insert(content_type);
+        }
+        None => {}
+    }
+    if overrides::in_body(&headers, &request.body) {
+        return Err(nothing_sent(
+            "the body has a field such as _method, which makes servers replace the method"
+                .to_owned(),
+        ));
     }
     Ok(CanonicalRequest { method: request.method, target, headers, body: request.body })
 }

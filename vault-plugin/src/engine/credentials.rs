@@ -7,6 +7,7 @@ use vault_sdk::Storage;
 use super::{Engine, binding, check_and_set, definition};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
+use crate::proxy::binding::Binding;
 use crate::proxy::material::Material;
 use crate::proxy::placement::{Placement, USERNAME};
 use crate::storage::{
@@ -104,7 +105,7 @@ impl Engine {
             };
         }
         if let Some(version) = before.as_ref().and_then(CredentialEntry::current_version) {
-            complete(storage, &mut material, &version.material_id, &binding.placement).await?;
+            complete(storage, &mut material, &version.material_id, &binding).await?;
         }
         binding.placement.check(&material)?;
 
@@ -199,19 +200,22 @@ pub(super) async fn commit_material(
     Ok(storage::store(storage, key, credential).await?)
 }
 
-/// A new password alone keeps the user name there was.
+/// A new password alone keeps the user name there was, where the binding stays the same: for some
+/// upstreams the user name is the key.
 pub(super) async fn complete(
     storage: &dyn Storage,
     material: &mut Material,
     material_id: &str,
-    placement: &Placement,
+    wanted: &Binding,
 ) -> Result<(), Error> {
-    if *placement != Placement::Basic || material.get(USERNAME).is_some() {
+    if wanted.placement != Placement::Basic || material.get(USERNAME).is_some() {
         return Ok(());
     }
     let before: Option<MaterialEntry> =
         storage::load(storage, &format!("{MATERIAL}{material_id}")).await?;
-    if let Some(before) = before {
+    if let Some(before) = before
+        && binding::from_entry(&before.binding)? == *wanted
+    {
         material.complete(USERNAME, &mut Material::from_map(before.secret));
     }
     Ok(())
@@ -221,7 +225,7 @@ pub(super) async fn complete(
 fn unchanged(
     entry: &CredentialEntry,
     bound: &BindingEntry,
-    wanted: &crate::proxy::binding::Binding,
+    wanted: &Binding,
 ) -> Result<WrittenCredential, Error> {
     match binding::from_entry(bound)?.difference(wanted) {
         None => Ok(WrittenCredential { version: entry.current }),

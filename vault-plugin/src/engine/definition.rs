@@ -197,9 +197,18 @@ fn destination(
     }
     let origin = base.origin().clone();
     let address = address(definition)?;
+    let denied =
+        |name: &str| ceilings.denied_names.iter().any(|denied| denied.eq_ignore_ascii_case(name));
+    if definition.tls_server_name.as_deref().is_some_and(|name| denied(name.trim_end_matches('.')))
+    {
+        return Err(Failure::new(
+            Code::AddressForbidden,
+            "tls_server_name is one of config's denied_destinations. Nothing was changed",
+        ));
+    }
     let literal = match &origin.host {
         Host::Address(literal) => Some(*literal),
-        Host::Name(name) if ceilings.denied_names.contains(name) => {
+        Host::Name(name) if denied(name) => {
             return Err(Failure::new(
                 Code::AddressForbidden,
                 "base_url's host is one of config's denied_destinations. Nothing was changed",
@@ -237,6 +246,7 @@ fn destination(
             pin_sha256: definition.tls_pin_sha256.as_deref().map(pin).transpose()?,
             insecure: definition.danger_insecure_tls,
         },
+        proxy: None,
     })
 }
 

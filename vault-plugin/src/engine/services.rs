@@ -126,7 +126,11 @@ impl Engine {
                 .await?;
             outdated = &new.outdated;
         }
-        storage::store(storage, key, entry).await?;
+        let stored = storage::store(storage, key, entry).await;
+        // At once: calls must not go on by the old definition while the rest is cleared up.
+        self.forget(key);
+        self.forget(&own_key);
+        stored?;
         // Committed. What follows clears up, and is repeated by the sweep if it fails.
         let cleared: Result<(), Error> = async {
             for material_id in outdated {
@@ -157,7 +161,9 @@ impl Engine {
             return Ok(());
         };
         let deleted: Result<(), Error> = async {
-            storage.delete(&key).await?;
+            let gone = storage.delete(&key).await;
+            self.forget(&key);
+            gone?;
             delete_own(storage, &own_key).await?;
             Ok(self.renew_revision(storage).await?)
         }
@@ -378,7 +384,7 @@ async fn new_own(
         (Some(_), None) | (None, _) => CredentialEntry::new(Owner::Service)?,
     };
     if let Some(own) = own {
-        complete(storage, &mut material, &own.material_id, &service.placement).await?;
+        complete(storage, &mut material, &own.material_id, &service.binding()).await?;
     }
     service.placement.check(&material)?;
     let committed = own.map_or(0, |own| own.version);

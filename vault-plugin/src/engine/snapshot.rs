@@ -42,6 +42,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Calls under way.
+    pub fn in_flight(&self) -> usize {
+        self.service.max_in_flight.saturating_sub(self.places.free())
+    }
+
     pub(super) fn uses_credential(&self, name: &str) -> bool {
         self.credential.as_ref().is_some_and(|credential| credential.name.as_str() == name)
             || self.service.name.as_str() == name
@@ -58,14 +63,22 @@ impl Engine {
     pub async fn snapshot(
         &self,
         storage: &dyn Storage,
-        mount: &Mount,
         name: &Name,
     ) -> Result<Arc<Snapshot>, Error> {
         if let Some(snapshot) = self.cache().services.get(name) {
             return Ok(snapshot);
         }
-        let generation = self.generation.load(std::sync::atomic::Ordering::Acquire);
-        let snapshot = Arc::new(self.load_snapshot(storage, mount, name).await?);
+        let _turn = match self.loading.get(stripe(name)) {
+            Some(loading) => Some(loading.lock().await),
+            None => None,
+        };
+        if let Some(snapshot) = self.cache().services.get(name) {
+            return Ok(snapshot);
+        }
+        // Before the settings are read: a snapshot of settings that change meanwhile isn't kept.
+        let generation = self.generation();
+        let mount = self.mount(storage).await?;
+        let snapshot = Arc::new(self.load_snapshot(storage, &mount, name).await?);
         self.remember(generation, |cache| {
             cache.services.insert(name.clone(), Arc::clone(&snapshot));
         });
@@ -82,21 +95,20 @@ impl Engine {
             .await?
             .ok_or_else(|| unknown(name))?;
         let (service, destination) =
-            definition::parse(name, &entry.definition, &mount.entry, &mount.ceilings)?;
+            definition::parse(name, &entry.definition, &mount.entry, &mount.ceilings)
+                .map_err(|failure| no_longer_allowed(name, &failure))?;
         let upstream = Upstream::new(destination, Arc::clone(&self.resolver))
             .map_err(|error| Failure::invalid(format!("{error}")))?;
-        let (credential, mut secrets) = if service.placement.wants_secret() {
+        let (credential, secrets) = if service.placement.wants_secret() {
             load_credential(storage, name, &entry).await?
         } else {
             (None, Vec::new())
         };
+        let weight = secrets.iter().map(secret_bytes).sum::<usize>() * REDACTOR_BYTES;
         let redactor = match &credential {
             None => Redactor::none(),
-            Some(credential) => Redactor::new(credential.name.as_str(), secrets.iter())
-                .map_err(|error| Error::Internal(format!("redactor of {name}: {error}")))?,
+            Some(credential) => compile(credential.name.clone(), secrets).await?,
         };
-        let weight = secrets.iter().map(|secret| secret_bytes(secret) * REDACTOR_BYTES).sum();
-        secrets.clear();
         Ok(Snapshot {
             weight,
             service_id: entry.id,
@@ -113,8 +125,47 @@ impl Engine {
     }
 }
 
+/// Off the event loop: a long secret takes a good part of a second.
+async fn compile(name: Name, secrets: Vec<SecretString>) -> Result<Redactor, Error> {
+    let compiling =
+        tokio::task::spawn_blocking(move || Redactor::new(name.as_str(), secrets.iter()));
+    match compiling.await {
+        Ok(Ok(redactor)) => Ok(redactor),
+        Ok(Err(error)) => Err(Error::Internal(format!("redactor: {error}"))),
+        Err(_) => Err(Error::Internal("redactor: compiling it failed".into())),
+    }
+}
+
+/// Which of the engine's loaders a name falls to.
+fn stripe(name: &Name) -> usize {
+    name.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+        % super::LOADERS
+}
+
+/// The bytes of secrets that one redactor searches for: beyond, versions older than the one in use
+/// and the newest few aren't searched for any more.
+const SEARCHED_BYTES: usize = 4 << 10;
+
 /// What a compiled redactor takes for each byte of a secret, measured after a few searches.
 const REDACTOR_BYTES: usize = 32 << 10;
+
+/// The mount's settings have changed under a definition. What exactly is the operator's business.
+fn no_longer_allowed(name: &Name, failure: &Failure) -> Failure {
+    tracing::warn!(service = %name, reason = %failure, "the definition isn't allowed any more");
+    let code = if failure.code == Code::AddressForbidden {
+        Code::AddressForbidden
+    } else {
+        Code::ServiceDisabled
+    };
+    Failure::new(
+        code,
+        format!(
+            "config no longer allows what \"{name}\" is defined as. Nothing was sent. This isn't the \
+             caller's mistake; an operator finds the reason in the server's log, or by writing the \
+             service again"
+        ),
+    )
+}
 
 fn unknown(name: &Name) -> Failure {
     Failure::new(
@@ -150,6 +201,7 @@ async fn load_credential(
     };
     let mut credential = None;
     let mut secrets = Vec::new();
+    let mut searched = 0;
     for version in stored.versions.iter().rev() {
         let key = format!("{MATERIAL}{}", version.material_id);
         let Some(material): Option<MaterialEntry> = storage::load(storage, &key).await? else {
@@ -161,11 +213,17 @@ async fn load_credential(
         let binding = binding::from_entry(&material.binding)
             .map_err(|failure| Error::Internal(failure.text))?;
         let material = Material::from_map(material.secret);
-        secrets.extend(material.patterns(&binding.placement));
+        let patterns = material.patterns(&binding.placement);
+        let bytes: usize = patterns.iter().map(secret_bytes).sum();
+        if version.version == current || searched + bytes <= SEARCHED_BYTES {
+            searched += bytes;
+            secrets.extend(patterns);
+        }
         if version.version == current {
             credential = Some(Credential {
                 name: name.clone(),
                 version: version.version,
+                stored: version.created,
                 binding,
                 material,
             });

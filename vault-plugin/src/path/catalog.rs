@@ -35,12 +35,9 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
 async fn all(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let storage = call.storage.as_ref();
     let revision = engine.revision(storage).await?;
-    let mut services = Vec::new();
-    for name in storage.list(SERVICES).await? {
-        if let Some(entry) = load(storage, &name).await? {
-            services.push(Value::Object(overview(&engine, &name, &entry)));
-        }
-    }
+    let catalog = engine.catalog(storage).await?;
+    let services: Vec<Value> =
+        catalog.iter().map(|(name, entry)| Value::Object(overview(&engine, name, entry))).collect();
     data(json!({ "revision": revision.as_ref(), "services": services }))
 }
 
@@ -83,7 +80,12 @@ fn overview(engine: &Engine, name: &str, entry: &ServiceEntry) -> Map<String, Va
     let definition = &entry.definition;
     let health = engine.health().of(&entry.id);
     let mut state = Map::from_iter([("state".to_owned(), Value::from(health.state()))]);
-    if let (Some(since), Some(code)) = (health.failing_since, health.failure) {
+    if let Some(since) = health.credential_failing_since() {
+        // A bridge knows one word for what doesn't work, and the code for why.
+        state.insert("state".into(), "failing".into());
+        state.insert("since".into(), rfc3339(since).into());
+        state.insert("code".into(), Code::CredentialRefused.as_str().into());
+    } else if let (Some(since), Some(code)) = (health.failing_since, health.failure) {
         state.insert("since".into(), rfc3339(since).into());
         state.insert("code".into(), code.as_str().into());
     }

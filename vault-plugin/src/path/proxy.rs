@@ -45,7 +45,7 @@ async fn get(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     }
 }
 
-fn fields() -> [Field; 9] {
+pub(super) fn fields() -> [Field; 9] {
     [
         Field::new("service", FieldType::Str, "The service's name."),
         Field::new(

@@ -259,7 +259,7 @@ async fn put(engine: &Engine, mut call: Call, create_only: bool) -> Result<Respo
     let write = ServiceWrite {
         name,
         cas,
-        create_only,
+        create_only: create_only || call.operation == Operation::Create,
         update_only: call.operation == Operation::Patch,
         material,
         author: author(&call.caller),

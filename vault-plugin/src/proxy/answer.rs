@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderMap, header};
-use serde_json::{Map, Value};
+use http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value, json};
 use vault_sdk::Response;
 
 use super::address::Refusal;
+use super::credential::Credential;
 use super::egress::{EgressError, OutcomeUnknown, Room as _, UpstreamResponse};
 use super::headers;
 use super::limits::Reservation;
+use super::redact::Redactor;
 use super::service::Service;
-use crate::engine::Snapshot;
+use crate::engine::{Outcome, Snapshot};
 use crate::error::{Code, Error, Failure};
+use crate::name::Name;
+use crate::storage::rfc3339;
 
 /// Bodies over this many bytes are searched off the event loop.
 const SEARCH_INLINE: usize = 256 << 10;
@@ -41,6 +45,39 @@ impl std::fmt::Debug for Body {
     }
 }
 
+/// A credential as the caller may know it, told when the upstream refused it.
+#[derive(Debug)]
+pub struct Refused {
+    name: String,
+    version: u64,
+    stored: u64,
+}
+
+impl Refused {
+    /// Of the credential that was sent.
+    pub fn of(credential: &Credential) -> Self {
+        Self {
+            name: credential.name.to_string(),
+            version: credential.version,
+            stored: credential.stored,
+        }
+    }
+}
+
+/// What the end of a call says about the service.
+pub fn outcome(
+    sent: &Result<UpstreamResponse, EgressError>,
+    credential: Option<&Credential>,
+) -> Outcome {
+    match sent {
+        Err(error) => Outcome::Failed(code(error)),
+        Ok(response) if response.status == StatusCode::UNAUTHORIZED && credential.is_some() => {
+            Outcome::CredentialRefused
+        }
+        Ok(_) => Outcome::Answered,
+    }
+}
+
 /// An answer with what belongs to the call.
 #[derive(Debug)]
 pub struct ProxyResponse {
@@ -48,6 +85,8 @@ pub struct ProxyResponse {
     pub answer: Answer,
     /// The rule that allowed the request; empty when the service has none.
     pub rule: String,
+    /// The credential that was sent, if one was; told with a 401 alone.
+    pub refused: Option<Refused>,
     /// The host's id of the request.
     pub request_id: String,
     /// The catalog's revision, so that a bridge sees a change at its next call.
@@ -72,7 +111,7 @@ impl ProxyResponse {
             }
         };
         let duration_ms = u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX);
-        let data = Map::from_iter([
+        let mut data = Map::from_iter([
             ("status".to_owned(), Value::from(status)),
             ("headers".to_owned(), Value::Object(headers)),
             (field.to_owned(), Value::String(text)),
@@ -83,6 +122,16 @@ impl ProxyResponse {
             ("rule".to_owned(), Value::String(self.rule)),
             ("catalog_revision".to_owned(), Value::from(self.revision.as_ref())),
         ]);
+        if status == StatusCode::UNAUTHORIZED.as_u16()
+            && let Some(refused) = self.refused
+        {
+            let credential = json!({
+                "name": refused.name,
+                "version": refused.version,
+                "stored": rfc3339(refused.stored),
+            });
+            data.insert("refused_credential".to_owned(), credential);
+        }
         Response::object(data).map_err(|error| Error::Internal(error.to_string()))
     }
 }
@@ -95,7 +144,7 @@ impl ProxyResponse {
 pub async fn redact(
     response: UpstreamResponse,
     snapshot: &Snapshot,
-    reservation: &Reservation,
+    reservation: Reservation,
 ) -> Result<Answer, Failure> {
     let UpstreamResponse { status, headers, body, ended_by_close } = response;
     let service = &snapshot.service;
@@ -109,7 +158,7 @@ pub async fn redact(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(super::redact::is_json);
-    let (body, body_hits) = redact_body(body, is_json, snapshot).await?;
+    let (body, body_hits) = redact_body(body, is_json, snapshot, reservation).await?;
     Ok(Answer {
         status: status.as_u16(),
         headers,
@@ -140,11 +189,33 @@ async fn redact_body(
     body: Bytes,
     is_json: bool,
     snapshot: &Snapshot,
+    reservation: Reservation,
 ) -> Result<(Body, u32), Failure> {
     let long = body.len() > SEARCH_INLINE;
     let redactor = Arc::clone(&snapshot.redactor);
     let name = snapshot.service.name.clone();
-    let search = move || match std::str::from_utf8(&body) {
+    // The call's places are held until the search is over, also when nobody waits for it any more.
+    let search = move || search(body, is_json, &redactor, &name, reservation);
+    if long {
+        return tokio::task::spawn_blocking(search).await.unwrap_or_else(|_| {
+            Err(Failure::new(
+                Code::ResponseUndecodable,
+                "the answer couldn't be searched for the credential, so it is withheld. The request \
+                 was sent",
+            ))
+        });
+    }
+    search()
+}
+
+fn search(
+    body: Bytes,
+    is_json: bool,
+    redactor: &Redactor,
+    name: &Name,
+    _held: Reservation,
+) -> Result<(Body, u32), Failure> {
+    match std::str::from_utf8(&body) {
         Ok(_) => {
             let (clean, hits) = redactor.redact_body(body, is_json);
             match String::from_utf8(clean.into()) {
@@ -161,18 +232,19 @@ async fn redact_body(
             ),
         )),
         Err(_) => Ok((Body::Binary(body), 0)),
-    };
-    if long {
-        // The search is abandoned when the caller leaves, and ends by itself.
-        return tokio::task::spawn_blocking(search).await.unwrap_or_else(|_| {
-            Err(Failure::new(
-                Code::ResponseUndecodable,
-                "the answer couldn't be searched for the credential, so it is withheld. The request \
-                 was sent",
-            ))
-        });
     }
-    search()
+}
+
+/// The time was up before anything was sent.
+pub fn no_time(service: &Service) -> Failure {
+    Failure::new(
+        Code::UpstreamUnreachable,
+        format!(
+            "the time for this call to \"{}\" ({} s) was up before anything was sent. Try once more",
+            service.name,
+            service.timeout.as_secs()
+        ),
+    )
 }
 
 /// The code of a failure on the way.

@@ -69,6 +69,13 @@ impl Binding {
     }
 }
 
+impl Difference {
+    /// The field that differs, fit for callers, who needn't know where a service leads.
+    pub fn part(&self) -> &'static str {
+        self.part
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {}, the credential is bound to {}", self.part, self.service, self.bound)

@@ -21,6 +21,8 @@ pub struct Credential {
     pub name: Name,
     /// Which version.
     pub version: u64,
+    /// When it was written, in seconds since 1970.
+    pub stored: u64,
     /// What it was written for.
     pub binding: Binding,
     /// Its values.
@@ -51,14 +53,20 @@ pub fn resolve<'c>(
     };
     match credential.binding.difference(&service.binding()) {
         None => Ok(Some(credential)),
-        Some(difference) => Err(Failure::new(
-            Code::BindingChanged,
-            format!(
-                "\"{}\" no longer matches what its credential \"{}\" was stored for: {difference}. \
-                 Nothing was sent. An operator must store the credential again for this definition, \
-                 or undo the change",
-                service.name, credential.name
-            ),
-        )),
+        Some(difference) => {
+            // Callers needn't know where the service leads.
+            tracing::warn!(service = %service.name, credential = %credential.name, %difference, "binding differs");
+            Err(Failure::new(
+                Code::BindingChanged,
+                format!(
+                    "\"{}\" no longer matches what its credential \"{}\" was stored for: {} differs. \
+                     Nothing was sent. This isn't the caller's mistake; an operator must store the \
+                     credential again for this definition, or undo the change",
+                    service.name,
+                    credential.name,
+                    difference.part()
+                ),
+            ))
+        }
     }
 }

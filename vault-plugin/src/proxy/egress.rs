@@ -1,13 +1,16 @@
 //! The way out: the only room that opens sockets. It dials judged addresses alone, and sends once.
 //!
 //! There are no redirects here, no proxies from the environment and no retries: a 3xx is an answer,
-//! and a request of which a byte was written is never written again.
+//! and a request of which a byte was written is never written again. The one proxy there may be is
+//! the operator's, and it is asked for judged addresses alone.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::address::AddressGuard;
+use tokio::time::Instant;
+
+use super::address::{AddressClass, AddressGuard};
 use super::origin::{Origin, Scheme};
 
 mod connection;
@@ -22,12 +25,14 @@ mod resolver;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tunnel;
 mod verify;
 
 pub use error::{EgressError, OutcomeUnknown, TlsFailure, Undecodable, Unreachable};
 pub use request::{Limits, OutboundRequest, RequestError, Room, UpstreamResponse};
 pub use resolver::Resolver;
 pub use tls::{TlsTrust, TrustError};
+pub use tunnel::{EgressProxy, EgressProxyError};
 
 use dial::Dialer;
 use exchange::{Failure, exchange};
@@ -45,6 +50,8 @@ pub struct Destination {
     pub guard: AddressGuard,
     /// Whom to believe; unused for plaintext.
     pub trust: TlsTrust,
+    /// Tunnels every connection; for https alone.
+    pub proxy: Option<EgressProxy>,
 }
 
 /// The connections to one destination, for one service definition and credential version.
@@ -61,7 +68,7 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// [`TrustError`] if the trust settings can't be used.
+    /// [`TrustError`] if the trust settings can't be used, or plaintext would go through a proxy.
     pub fn new(destination: Destination, resolver: Arc<Resolver>) -> Result<Self, TrustError> {
         Self::with_keep(destination, resolver, Keep::default())
     }
@@ -71,12 +78,13 @@ impl Upstream {
         resolver: Arc<Resolver>,
         keep: Keep,
     ) -> Result<Self, TrustError> {
-        let Destination { origin, address, guard, trust } = destination;
+        let Destination { origin, address, guard, trust, proxy } = destination;
         let tls = match origin.scheme {
+            Scheme::Http if proxy.is_some() => return Err(TrustError::PlaintextThroughProxy),
             Scheme::Http => None,
             Scheme::Https => Some(TlsSettings::new(&origin.host, &trust)?),
         };
-        let dialer = Dialer { origin, address, guard, tls, resolver };
+        let dialer = Dialer { origin, address, guard, tls, proxy, resolver };
         Ok(Self { pool: Arc::new(Pool::new(dialer, keep)) })
     }
 
@@ -108,6 +116,49 @@ impl Upstream {
             Failure::NotWritten => Unreachable::ConnectionLost.into(),
             Failure::Final(error) => error,
         })
+    }
+
+    /// Resolves and judges as a call would, and connects nowhere: the class of every address, each
+    /// class once.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressError::AddressForbidden`], or [`EgressError::Unreachable`] by the kinds of names.
+    pub async fn look(&self, deadline: Instant) -> Result<Vec<AddressClass>, EgressError> {
+        let mut classes = Vec::new();
+        for address in self.pool.dialer().addresses(deadline).await? {
+            if !classes.contains(&address.class()) {
+                classes.push(address.class());
+            }
+        }
+        Ok(classes)
+    }
+
+    /// Opens a new connection, whatever is kept, to the end of TLS, sends no request on it, and
+    /// keeps it for the next call.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressError`] as before a call is sent. A server that wants a client certificate may say
+    /// so only to the first request (RFC 8446, section 4.4.2.4).
+    pub async fn connect(&self, deadline: Instant) -> Result<(), EgressError> {
+        let Lease { connection, .. } = self.pool.open(deadline).await?;
+        self.pool.give_back(connection).await;
+        Ok(())
+    }
+
+    /// Reads the SHA-256 of the certificate that the upstream presents, whether it is trusted or
+    /// not, in a handshake of its own: no request is sent, and no connection or session kept.
+    ///
+    /// The upstream proved that it holds the certificate's key, and nothing more: whoever pins it
+    /// must compare it by another way.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressError`] as before a call is sent, without failures of trust;
+    /// [`TlsFailure::NotTls`] for a plaintext origin.
+    pub async fn fingerprint(&self, deadline: Instant) -> Result<[u8; 32], EgressError> {
+        self.pool.dialer().fingerprint(deadline).await
     }
 
     async fn attempt(

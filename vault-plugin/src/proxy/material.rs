@@ -41,9 +41,13 @@ impl Material {
         }
     }
 
-    /// The values to look for in answers, as they and as they are sent. User names aren't secret.
+    /// The values to look for in answers, as they and as they are sent. A user name isn't secret,
+    /// unless it is as long as a key: some upstreams take the key in its place.
     pub fn patterns(&self, placement: &Placement) -> Vec<SecretString> {
-        let secret = self.0.iter().filter(|(field, _)| *field != USERNAME);
+        let secret = self
+            .0
+            .iter()
+            .filter(|(field, value)| *field != USERNAME || expose(value).len() >= KEY_LIKE);
         let mut patterns: Vec<SecretString> = secret.map(|(_, value)| copy(value)).collect();
         if *placement == Placement::Basic
             && let Some(sent) = self.basic()
@@ -73,6 +77,9 @@ impl Material {
         Self(values)
     }
 }
+
+/// A user name of so many bytes is taken for a key.
+const KEY_LIKE: usize = 16;
 
 /// A second copy of a secret, for the redactor to be built from; wiped right after.
 fn copy(secret: &SecretString) -> SecretString {

@@ -5,7 +5,7 @@ use http::{HeaderValue, Method};
 use serde_json::Value;
 use vault_sdk::{Fields, Given};
 
-use super::canonical::{encode_component, is_method_override};
+use super::canonical::encode_component;
 use super::headers;
 use crate::error::Failure;
 use crate::name::Name;
@@ -94,6 +94,9 @@ fn query(text: &str) -> Result<Vec<(String, String)>, Failure> {
     Ok(query)
 }
 
+/// The content type of `form`.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
 const FORMS: [&str; 4] = ["json", "form", "body", "body_base64"];
 
 fn body(fields: &mut Fields, method: &Method) -> Result<(Option<HeaderValue>, Bytes), Failure> {
@@ -123,19 +126,13 @@ fn body(fields: &mut Fields, method: &Method) -> Result<(Option<HeaderValue>, By
         }
         "form" => {
             let pairs = given(fields.pairs("form")).unwrap_or_default();
-            if pairs.iter().any(|(name, _)| is_method_override(name)) {
-                return Err(Failure::invalid(
-                    "form has a field that makes servers replace the method. Nothing was sent",
-                ));
-            }
             let encoded: Vec<String> = pairs
                 .iter()
                 .map(|(name, value)| {
                     format!("{}={}", encode_component(name), encode_component(value))
                 })
                 .collect();
-            let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-            Ok((Some(kind), Bytes::from(encoded.join("&"))))
+            Ok((Some(HeaderValue::from_static(FORM)), Bytes::from(encoded.join("&"))))
         }
         "body_base64" => {
             use base64::Engine as _;

@@ -175,9 +175,36 @@ impl Rule {
         })
     }
 
+    /// A denial also covers what an upstream may make of a path: `%2F` read as a slash, and what
+    /// stands behind a `;` dropped.
+    fn matches_path(&self, path: &str) -> bool {
+        if self.path.matches(path) {
+            return true;
+        }
+        let ambiguous = path.contains("%2F") || path.contains("%3B") || path.contains(';');
+        self.effect == Effect::Deny && ambiguous && {
+            let split = path.replace("%2F", "/");
+            let plain = |path: &str| {
+                let cut = |segment: &str| {
+                    segment
+                        .split([';'])
+                        .next()
+                        .unwrap_or_default()
+                        .split("%3B")
+                        .next()
+                        .map(str::to_owned)
+                };
+                path.split('/').filter_map(cut).collect::<Vec<_>>().join("/")
+            };
+            self.path.matches(&split)
+                || self.path.matches(&plain(path))
+                || self.path.matches(&plain(&split))
+        }
+    }
+
     fn matches(&self, method: &Method, target: &CanonicalTarget) -> bool {
         self.methods.as_ref().is_none_or(|methods| methods.contains(method))
-            && self.path.matches(target.relative())
+            && self.matches_path(target.relative())
             && self.query.iter().all(|(name, pattern)| holds(name, pattern, self.effect, target))
     }
 }

@@ -51,9 +51,9 @@ pub struct VersionEntry {
 }
 
 impl CredentialEntry {
-    /// How many versions are kept: as many as answers are searched for, where a version has up to two
-    /// forms.
-    pub const MAX_VERSIONS: usize = crate::proxy::redact::MAX_SECRETS / 2;
+    /// How many versions are kept: as many as answers are searched for, where a version has up to
+    /// three values and forms.
+    pub const MAX_VERSIONS: usize = crate::proxy::redact::MAX_SECRETS / 3;
 
     /// The version in use.
     pub fn current_version(&self) -> Option<&VersionEntry> {

@@ -54,10 +54,9 @@ async fn assert_nothing_left(mount: &Mount) {
 
 /// Base URL and credential version of a service that is usable: its binding matches.
 async fn usable(mount: &Mount, name: &str) -> Option<(String, u64)> {
-    let settings = mount.engine.mount(mount.storage.as_ref()).await.unwrap();
     let name = Name::parse(name).unwrap();
     let storage: &dyn Storage = mount.storage.as_ref();
-    let snapshot = mount.engine.snapshot(storage, &settings, &name).await.ok()?;
+    let snapshot = mount.engine.snapshot(storage, &name).await.ok()?;
     let credential = snapshot.credential.as_ref().expect("a credential");
     assert_eq!(credential.binding.difference(&snapshot.service.binding()), None, "half-written");
     Some((snapshot.service.base.to_string(), credential.version))

@@ -5,10 +5,16 @@ mod crash;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod mount;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod upstream;
+#[cfg(test)]
+mod versions;

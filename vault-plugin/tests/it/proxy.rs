@@ -304,9 +304,8 @@ async fn a_service_made_anew_under_the_same_name_shares_nothing() {
 async fn places_are_given_back_and_a_full_service_answers_at_once() {
     let upstream = Upstream::start(echo).await;
     let mount = mount(&upstream, json!({ "max_in_flight": 1 })).await;
-    let settings = mount.engine.mount(mount.storage.as_ref()).await.unwrap();
     let name = vault_plugin::name::Name::parse("demo").unwrap();
-    let snapshot = mount.engine.snapshot(mount.storage.as_ref(), &settings, &name).await.unwrap();
+    let snapshot = mount.engine.snapshot(mount.storage.as_ref(), &name).await.unwrap();
     let held = snapshot.places.reserve(0).unwrap();
     let result = mount.handle(Operation::Update, "proxy/demo/GET", json!({ "path": "/x" })).await;
     let Err(Error::Invalid(text)) = result else { panic!("busy is a 400: {result:?}") };
@@ -462,4 +461,53 @@ async fn a_cookie_is_set_by_vault_alone() {
     );
     let text = refusal(mount.write("services/demo", json!({ "cookie_name": "other" })).await);
     assert!(text.starts_with("binding_changed: "), "{text}");
+}
+
+#[tokio::test]
+async fn a_user_name_moves_no_further_than_its_password() {
+    let upstream =
+        Upstream::start(|_: &Seen| text("text/plain", "Invalid key: sk_live_0123456789abcdef"))
+            .await;
+    let mount = Mount::new();
+    mount.write("config", json!({ "upstream_cidrs": "127.0.0.0/8" })).await.unwrap();
+    let service = json!({
+        "base_url": upstream.base_url, "ca_cert": upstream.ca, "auth": "basic",
+        "username": "sk_live_0123456789abcdef", "password": "unused-password",
+    });
+    mount.write("services/demo", service).await.unwrap();
+    let moved = json!({ "base_url": "https://evil.example", "password": "mine-mine-mine" });
+    let text = refusal(mount.write("services/demo", moved).await);
+    assert!(text.contains("username is missing"), "{text}");
+    // Some upstreams take the key as the user name: one as long as a key isn't shown either.
+    let data = call(&mount, "proxy/demo/GET", json!({ "path": "/" })).await;
+    assert_eq!(data["body"], "Invalid key: [redacted: credential of \"demo\"]");
+}
+
+#[tokio::test]
+async fn no_body_replaces_the_method() {
+    let upstream = Upstream::start(echo).await;
+    let mount = mount(&upstream, json!({})).await;
+    let form = json!({ "Content-Type": "application/x-www-form-urlencoded" });
+    for data in [
+        json!({ "form": { "_method": "DELETE" } }),
+        json!({ "form": { "_METHOD": "DELETE" }, "headers": { "Content-Type": "text/plain" } }),
+        json!({ "body": "a=1&_method=DELETE", "headers": form }),
+        json!({ "body_base64": "X21ldGhvZD1ERUxFVEU=", "headers": form }),
+        json!({ "json": { "_method": "DELETE" } }),
+    ] {
+        let text = refusal(mount.handle(Operation::Update, "proxy/demo/POST", data.clone()).await);
+        assert!(text.starts_with("invalid_request: "), "{data}: {text}");
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn callers_learn_no_internal_address() {
+    let upstream = Upstream::start(echo).await;
+    let mount = mount(&upstream, json!({ "upstream_cidrs": "127.0.0.0/8" })).await;
+    mount.write("config", json!({ "upstream_cidrs": "10.0.0.0/8" })).await.unwrap();
+    let text =
+        refusal(mount.handle(Operation::Update, "proxy/demo/GET", json!({ "path": "/" })).await);
+    assert!(text.starts_with("address_forbidden: "), "{text}");
+    assert!(!text.contains("127.0.0"), "{text}");
 }

@@ -83,6 +83,18 @@ fn stars_stay_within_a_segment() {
 }
 
 #[test]
+fn a_denial_covers_what_an_upstream_may_make_of_a_path() {
+    let rules = ["deny * /admin/**", "allow * /**"];
+    for path in ["/admin%2Fx", "/admin;a=1/x", "/admin;a=1", "/admin%3Ba/x", "/admin;a%2Fb/x"] {
+        assert!(!allows(&rules, "GET", path), "{path}");
+    }
+    assert!(allows(&rules, "GET", "/x%2Fadmin"));
+    // An allowance doesn't stretch as far.
+    assert!(!allows(&["allow GET /a/b"], "GET", "/a%2Fb"));
+    assert!(!allows(&["allow GET /a"], "GET", "/a;x"));
+}
+
+#[test]
 fn query_conditions_want_the_parameter_once() {
     let allow = ["allow GET /api?cmd=get_*"];
     for (query, allowed) in [

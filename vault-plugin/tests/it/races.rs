@@ -1,0 +1,87 @@
+//! What changes while something else is under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use serde_json::json;
+use vault_plugin::engine::Engine;
+use vault_sdk::{InMemoryStorage, Operation, Storage, StorageError};
+
+use crate::mount::{Mount, refusal};
+use crate::upstream::{Upstream, echo};
+
+/// Storage that closes the mount's networks while a service's entry is being read.
+struct Closing {
+    inner: Arc<InMemoryStorage>,
+    engine: Arc<Engine>,
+    armed: AtomicBool,
+}
+
+#[async_trait]
+impl Storage for Closing {
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        self.inner.list(prefix).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        if key.starts_with("service/") && self.armed.swap(false, Ordering::SeqCst) {
+            let close = |config: &mut vault_plugin::storage::ConfigEntry| {
+                config.upstream_cidrs.clear();
+                Ok(())
+            };
+            self.engine.write_config(self.inner.as_ref(), close).await.unwrap();
+        }
+        self.inner.get(key).await
+    }
+
+    async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), StorageError> {
+        self.inner.put(key, value).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.inner.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn a_closed_network_stays_closed_although_a_call_was_reading_the_old_settings() {
+    let upstream = Upstream::start(echo).await;
+    let mount = Mount::new();
+    mount.write("config", json!({ "upstream_cidrs": "127.0.0.0/8" })).await.unwrap();
+    mount
+        .write("services/demo", json!({ "base_url": upstream.base_url, "ca_cert": upstream.ca }))
+        .await
+        .unwrap();
+    let closing = Closing {
+        inner: Arc::clone(&mount.storage),
+        engine: Arc::clone(&mount.engine),
+        armed: AtomicBool::new(true),
+    };
+    let name = vault_plugin::name::Name::parse("demo").unwrap();
+    // The call that was under way goes by what held when it began.
+    mount.engine.snapshot(&closing, &name).await.unwrap();
+    for _ in 0..2 {
+        let call = mount.handle(Operation::Update, "proxy/demo/GET", json!({ "path": "/" })).await;
+        assert!(refusal(call).starts_with("address_forbidden: "));
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_burst_of_callers_shares_one_snapshot() {
+    let upstream = Upstream::start(echo).await;
+    let mount = Mount::new();
+    mount.write("config", json!({ "upstream_cidrs": "127.0.0.0/8" })).await.unwrap();
+    let service = json!({ "base_url": upstream.base_url, "ca_cert": upstream.ca, "auth": "bearer", "token": "x".repeat(400) });
+    mount.write("services/demo", service).await.unwrap();
+    let name = vault_plugin::name::Name::parse("demo").unwrap();
+    let storage: &dyn Storage = mount.storage.as_ref();
+    let (first, second, third) = tokio::join!(
+        mount.engine.snapshot(storage, &name),
+        mount.engine.snapshot(storage, &name),
+        mount.engine.snapshot(storage, &name)
+    );
+    let first = first.unwrap();
+    assert!(Arc::ptr_eq(&first, &second.unwrap()) && Arc::ptr_eq(&first, &third.unwrap()));
+}
