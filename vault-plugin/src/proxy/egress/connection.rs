@@ -17,8 +17,8 @@ use super::dial::Socket;
 use super::error::{EgressError, Unreachable};
 
 /// The largest response head: count and bytes. hyper's own bound on bytes is about 400 kB.
-const MAX_HEADERS: usize = 100;
-const MAX_HEAD_BYTES: u16 = u16::MAX;
+pub(super) const MAX_HEADERS: usize = 100;
+pub(super) const MAX_HEAD_BYTES: u16 = u16::MAX;
 
 /// How long an abandoned connection may take to say goodbye.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);

@@ -127,6 +127,22 @@ pub enum Unreachable {
     /// The connection broke before a byte of the request was written.
     #[error("the connection broke before anything was sent")]
     ConnectionLost,
+    /// `egress_proxy` of the mount: its name has no address, or it accepts no connection.
+    #[error("the egress proxy can't be reached")]
+    ProxyUnreachable,
+    /// The egress proxy made no tunnel: 403 by its rules, 407 without a login, 502 and 504 when it
+    /// got no connection itself.
+    #[error("the egress proxy refused with status {status}")]
+    ProxyRefused {
+        /// The proxy's HTTP status, never 2xx.
+        status: u16,
+    },
+    /// What the egress proxy answered isn't HTTP, has too large a head, or ended too early.
+    #[error("the egress proxy gave no proper answer")]
+    ProxyMalformed,
+    /// The egress proxy neither made a tunnel nor refused one in time.
+    #[error("the egress proxy made no connection in time")]
+    ProxyTimeout,
     /// Another failure of the operating system.
     #[error("the connection failed")]
     Other,

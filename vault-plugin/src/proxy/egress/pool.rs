@@ -113,7 +113,8 @@ impl Pool {
         opened
     }
 
-    async fn open(&self, deadline: Instant) -> Result<Lease, EgressError> {
+    /// Opens a connection, whatever is kept.
+    pub(super) async fn open(&self, deadline: Instant) -> Result<Lease, EgressError> {
         let socket = self.dialer.dial(deadline).await?;
         let connection = timeout_at(deadline, Connection::start(socket))
             .await

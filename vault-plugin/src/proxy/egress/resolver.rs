@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,9 +20,10 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
 
 use super::error::Unreachable;
+use crate::proxy::origin::Host;
 
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-const HOSTS: &str = "/etc/hosts";
+/// Where name servers listen (RFC 1035, section 4.2).
+const DNS_PORT: u16 = 53;
 
 /// How long one query to one name server may take; each is tried twice.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,7 +40,7 @@ pub struct Resolver {
 }
 
 enum Source {
-    System,
+    Files { resolv_conf: PathBuf, hosts: PathBuf, port: u16 },
     Fixed { servers: Vec<SocketAddr>, hosts: String },
 }
 
@@ -47,19 +50,42 @@ struct Built {
     stamps: [Option<Stamp>; 2],
 }
 
-/// Tells one content of a file from the next.
-type Stamp = (SystemTime, u64);
+/// Tells one content of a file from the next: its inode too, as these files are mostly replaced by
+/// renaming, and a file system's clock may not tell two changes apart.
+type Stamp = (SystemTime, u64, u64);
 
 impl Resolver {
     /// Uses `/etc/resolv.conf` and `/etc/hosts`.
     pub fn system() -> Self {
-        Self { source: Source::System, current: Mutex::new(None) }
+        Self::files("/etc/resolv.conf", "/etc/hosts", DNS_PORT)
+    }
+
+    /// Uses files of this form, and asks name servers on this port.
+    pub(super) fn files(
+        resolv_conf: impl Into<PathBuf>,
+        hosts: impl Into<PathBuf>,
+        port: u16,
+    ) -> Self {
+        let source = Source::Files { resolv_conf: resolv_conf.into(), hosts: hosts.into(), port };
+        Self { source, current: Mutex::new(None) }
     }
 
     /// Uses the given name servers and hosts file alone: for tests.
     pub fn fixed(servers: impl Into<Vec<SocketAddr>>, hosts: impl Into<String>) -> Self {
         let source = Source::Fixed { servers: servers.into(), hosts: hosts.into() };
         Self { source, current: Mutex::new(None) }
+    }
+
+    /// All addresses of a host: an address is its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::resolve`].
+    pub(super) async fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>, Unreachable> {
+        match host {
+            Host::Address(address) => Ok(vec![*address]),
+            Host::Name(name) => self.resolve(name).await,
+        }
     }
 
     /// Resolves an absolute name to all its addresses, IPv4 first; never an empty list.
@@ -85,8 +111,8 @@ impl Resolver {
     }
 
     fn built(&self) -> Result<Arc<Built>, Unreachable> {
-        let stamps = match self.source {
-            Source::System => [stamp(RESOLV_CONF), stamp(HOSTS)],
+        let stamps = match &self.source {
+            Source::Files { resolv_conf, hosts, .. } => [stamp(resolv_conf), stamp(hosts)],
             Source::Fixed { .. } => [None, None],
         };
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,14 +132,16 @@ impl Source {
     fn build(&self, stamps: [Option<Stamp>; 2]) -> Result<Built, NetError> {
         let mut hosts = Hosts::default();
         let servers = match self {
-            Self::System => {
-                match fs::read(HOSTS) {
+            Self::Files { resolv_conf, hosts: file, port } => {
+                match fs::read(file) {
                     Ok(text) => hosts.read_hosts_conf(text.as_slice())?,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(error.into()),
                 }
                 // Fails without a name server: hickory knows no public one to fall back to here.
-                system_conf::read_system_conf()?.0.name_servers
+                let (config, _) = system_conf::parse_resolv_conf(fs::read(resolv_conf)?)?;
+                let servers = config.name_servers.iter();
+                servers.map(|server| name_server(&SocketAddr::new(server.ip, *port))).collect()
             }
             Self::Fixed { servers, hosts: text } => {
                 hosts.read_hosts_conf(text.as_bytes())?;
@@ -175,7 +203,7 @@ fn failure(error: &NetError) -> Unreachable {
     }
 }
 
-fn stamp(path: &str) -> Option<Stamp> {
+fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }

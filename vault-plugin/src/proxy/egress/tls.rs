@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -29,7 +29,7 @@ pub struct TlsTrust {
     pub insecure: bool,
 }
 
-/// Why trust settings can't be used; found when a service is written.
+/// Why a destination can't be protected as asked; found when a service is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// `ca_cert` isn't PEM, or holds no certificate.
@@ -41,6 +41,12 @@ pub enum TrustError {
     /// The name can't stand in a certificate.
     #[error("{0:?} can't be the name in a server certificate")]
     ServerName(String),
+    /// An egress proxy would read a plaintext request, and the credential in it.
+    #[error(
+        "an http base_url can't be used while config.egress_proxy is set, because the proxy would \
+         see the credential: use https"
+    )]
+    PlaintextThroughProxy,
     /// The TLS library refuses the settings.
     #[error("the TLS library refuses these settings")]
     Library,
@@ -57,17 +63,34 @@ impl TlsSettings {
         let name = server_name(host, trust)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = verifier(trust, &provider)?;
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| TrustError::Library)?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Early data can be replayed (RFC 8446, section 8): a call must not run twice.
-        config.enable_early_data = false;
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self { config: Arc::new(config(verifier, provider)?), name })
     }
+
+    /// Settings for a look at the certificate: any passes whose key the server holds, and no
+    /// session is left behind.
+    pub(super) fn any_leaf(&self) -> Result<Arc<ClientConfig>, TrustError> {
+        let provider = Arc::clone(self.config.crypto_provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let mut config = config(Arc::new(AnyLeaf { algorithms }), provider)?;
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+}
+
+fn config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    provider: Arc<CryptoProvider>,
+) -> Result<ClientConfig, TrustError> {
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| TrustError::Library)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Early data can be replayed (RFC 8446, section 8): a call must not run twice.
+    config.enable_early_data = false;
+    Ok(config)
 }
 
 fn server_name(host: &Host, trust: &TlsTrust) -> Result<ServerName<'static>, TrustError> {

@@ -38,8 +38,9 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    pub(super) fn executed(&self) {
-        self.requests.fetch_add(1, SeqCst);
+    /// Counts a request, and tells which number it has.
+    pub(super) fn executed(&self) -> usize {
+        self.requests.fetch_add(1, SeqCst) + 1
     }
 
     pub(super) fn saw(&self, text: impl Into<String>) {
@@ -164,6 +165,7 @@ impl Server {
             address: Some(self.address.ip()),
             guard: open(),
             trust,
+            proxy: None,
         };
         Upstream::new(destination, no_names()).unwrap()
     }
@@ -187,8 +189,13 @@ pub(super) fn upstream(
     trust: TlsTrust,
     resolver: Arc<Resolver>,
 ) -> Upstream {
-    let destination =
-        Destination { origin: Origin { scheme, host, port }, address: None, guard: open(), trust };
+    let destination = Destination {
+        origin: Origin { scheme, host, port },
+        address: None,
+        guard: open(),
+        trust,
+        proxy: None,
+    };
     Upstream::new(destination, resolver).unwrap()
 }
 

@@ -117,6 +117,29 @@ async fn a_burst_shares_one_connection() {
 }
 
 #[tokio::test]
+async fn two_upstreams_of_one_origin_share_no_connection() {
+    let (server, upstream, _) = serving().await;
+    let trust = TlsTrust { insecure: true, ..TlsTrust::default() };
+    let other = server.tls_upstream(NAME, trust);
+    let calls = (0..20).map(|number| call(if number % 2 == 0 { &upstream } else { &other }));
+    for answer in futures_util::future::join_all(calls).await {
+        assert_ok(&answer.unwrap(), "hi");
+    }
+    assert_eq!((server.connections(), server.requests()), (2, 20));
+}
+
+#[tokio::test]
+async fn a_connection_opened_ahead_is_shared_by_the_calls() {
+    let (server, upstream, _) = serving().await;
+    upstream.connect(generous().deadline).await.unwrap();
+    let calls = (0..20).map(|_| call(&upstream));
+    for answer in futures_util::future::join_all(calls).await {
+        assert_ok(&answer.unwrap(), "hi");
+    }
+    assert_eq!((server.connections(), server.requests()), (1, 20));
+}
+
+#[tokio::test]
 async fn a_reset_stream_is_one_execution() {
     let (server, upstream, _) = serving().await;
     call(&upstream).await.unwrap();

@@ -1,6 +1,8 @@
 //! Names, and every trick that a name server can play on the guard.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
@@ -34,7 +36,14 @@ fn v4(text: &str) -> Says {
 async fn name_server(
     says: impl Fn(usize, &str, RecordType) -> Says + Send + 'static,
 ) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    name_server_on((Ipv4Addr::LOCALHOST, 0).into(), says).await
+}
+
+async fn name_server_on(
+    address: SocketAddr,
+    says: impl Fn(usize, &str, RecordType) -> Says + Send + 'static,
+) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let socket = UdpSocket::bind(address).await.unwrap();
     let address = socket.local_addr().unwrap();
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&asked);
@@ -234,5 +243,60 @@ async fn literal_addresses_are_judged_as_well() {
         let host = Host::Address(address);
         let upstream = upstream(Scheme::Http, host, 80, TlsTrust::default(), no_names());
         assert_eq!(call(&upstream).await.err(), Some(forbidden(class, &address.to_string())));
+    }
+}
+
+/// A directory with the files that a resolver reads; replaced by renaming, as DHCP clients do.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let fresh = self.path("fresh");
+        fs::write(&fresh, text).unwrap();
+        fs::rename(fresh, self.path(name)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn changed_files_are_read_again() {
+    let (one, _) = name_server(|_, _, _| v4("127.0.0.1")).await;
+    // Files hold no ports, so the other server listens on the same one.
+    let other = SocketAddr::from(([127, 0, 0, 2], one.port()));
+    name_server_on(other, |_, _, _| v4("127.0.0.2")).await;
+    let files = Files(tempfile::tempdir().unwrap());
+    let resolver = Resolver::files(files.path("resolv.conf"), files.path("hosts"), one.port());
+    let resolved = async || resolver.resolve("api.test").await;
+    let address = |last| Ok(vec![IpAddr::from([127, 0, 0, last])]);
+    assert_eq!(resolved().await, Err(Unreachable::ResolverFailed), "no files");
+    files.write("resolv.conf", "search evil.test\nnameserver 127.0.0.1\n");
+    assert_eq!(resolved().await, address(1));
+    files.write("resolv.conf", "search evil.test\nnameserver 127.0.0.2\n");
+    assert_eq!(resolved().await, address(2), "another name server");
+    files.write("hosts", "127.0.0.3 api.test\n");
+    assert_eq!(resolved().await, address(3), "a hosts file appears");
+    files.write("hosts", "127.0.0.4 api.test\n");
+    assert_eq!(resolved().await, address(4), "of the same length");
+    files.write("resolv.conf", "# none\n");
+    assert_eq!(resolved().await, Err(Unreachable::ResolverFailed), "no name server");
+    files.write("resolv.conf", "nameserver 127.0.0.1\n");
+    fs::remove_file(files.path("hosts")).unwrap();
+    assert_eq!(resolved().await, address(1), "the hosts file is gone");
+    fs::remove_file(files.path("resolv.conf")).unwrap();
+    assert_eq!(resolved().await, Err(Unreachable::ResolverFailed), "an old answer isn't used");
+}
+
+#[tokio::test]
+async fn the_system_knows_itself() {
+    let resolved = Resolver::system().resolve("localhost").await;
+    let conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    if conf.lines().any(|line| line.starts_with("nameserver ")) {
+        let addresses = resolved.unwrap();
+        assert!(addresses.iter().all(IpAddr::is_loopback), "{addresses:?}");
+    } else {
+        assert_eq!(resolved, Err(Unreachable::ResolverFailed));
     }
 }

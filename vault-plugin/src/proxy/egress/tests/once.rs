@@ -32,6 +32,7 @@ fn keeping(server: &Server, idle: Duration, age: Duration) -> Upstream {
         address: None,
         guard: open(),
         trust: TlsTrust::default(),
+        proxy: None,
     };
     Upstream::with_keep(destination, no_names(), Keep { idle, age }).unwrap()
 }

@@ -1,122 +1,12 @@
 //! Which servers are believed, and how each failure of TLS is told apart.
 
-use std::sync::Arc;
-
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use sha2::{Digest, Sha256};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use tokio::io::AsyncWriteExt;
-use tokio_rustls::TlsAcceptor;
 
 use super::super::{EgressError, TlsFailure, TlsTrust, TrustError, Unreachable, Upstream};
 use super::fixtures::*;
+use super::identity::*;
 use crate::proxy::origin::{Host, Origin, Scheme};
-
-const NAME: &str = "api.test";
-
-/// A certificate with a key, as a server presents it.
-struct Identity {
-    certificate: CertificateDer<'static>,
-    pem: String,
-    key: KeyPair,
-}
-
-impl Identity {
-    fn pin(&self) -> [u8; 32] {
-        Sha256::digest(&self.certificate).into()
-    }
-}
-
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn signed(
-    authority: &CertifiedIssuer<'_, KeyPair>,
-    change: impl Fn(&mut CertificateParams),
-) -> Identity {
-    let mut params = CertificateParams::new([NAME.to_owned()]).unwrap();
-    change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, authority).unwrap();
-    Identity { pem: certificate.pem(), certificate: certificate.der().clone(), key }
-}
-
-fn self_signed(is_ca: IsCa, change: impl Fn(&mut CertificateParams)) -> Identity {
-    let mut params = CertificateParams::new([NAME.to_owned()]).unwrap();
-    params.is_ca = is_ca;
-    change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    Identity { pem: certificate.pem(), certificate: certificate.der().clone(), key }
-}
-
-fn appliance() -> Identity {
-    self_signed(IsCa::Ca(BasicConstraints::Unconstrained), |_| ())
-}
-
-/// Presents a certificate without holding its key, if the two don't belong together.
-#[derive(Debug)]
-struct Presents(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Presents {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-}
-
-async fn serving_with(
-    certificate: &Identity,
-    key: &KeyPair,
-    protocol: &str,
-    tls13: bool,
-) -> Server {
-    let provider = rustls::crypto::ring::default_provider();
-    let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let key = provider.key_provider.load_private_key(der).unwrap();
-    let presented = CertifiedKey::new(vec![certificate.certificate.clone()], key);
-    let versions = if tls13 { &[&rustls::version::TLS13] } else { &[&rustls::version::TLS12] };
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Presents(Arc::new(presented))));
-    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    Server::start(move |stream, notes| {
-        let acceptor = acceptor.clone();
-        async move {
-            let Ok(mut stream) = acceptor.accept(stream).await else { return };
-            let name = stream.get_ref().1.server_name().map(str::to_owned);
-            while let Some(_request) = notes.request(&mut stream).await {
-                notes.saw(format!("sni {name:?}"));
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
-                let _ = stream.flush().await;
-            }
-        }
-    })
-    .await
-}
-
-async fn serving(identity: &Identity) -> Server {
-    serving_with(identity, &identity.key, "http/1.1", true).await
-}
-
-fn trusting(pem: impl Into<String>) -> TlsTrust {
-    TlsTrust { ca_cert: Some(pem.into()), ..TlsTrust::default() }
-}
-
-fn pinning(pin: [u8; 32]) -> TlsTrust {
-    TlsTrust { pin_sha256: Some(pin), ..TlsTrust::default() }
-}
-
-fn insecure() -> TlsTrust {
-    TlsTrust { insecure: true, ..TlsTrust::default() }
-}
 
 async fn accepted(server: &Server, trust: TlsTrust) {
     assert_ok(&call(&server.tls_upstream(NAME, trust)).await.unwrap(), "hi");
@@ -135,9 +25,10 @@ async fn a_private_authority_is_trusted_only_when_given() {
     let authority = authority();
     let server = serving(&signed(&authority, |_| ())).await;
     accepted(&server, trusting(authority.pem())).await;
-    let both = self::authority().pem() + &authority.pem();
+    let both = super::identity::authority().pem() + &authority.pem();
     accepted(&server, trusting(both)).await;
-    refused(&server, trusting(self::authority().pem()), TlsFailure::UntrustedIssuer).await;
+    refused(&server, trusting(super::identity::authority().pem()), TlsFailure::UntrustedIssuer)
+        .await;
     refused(&server, TlsTrust::default(), TlsFailure::UntrustedIssuer).await;
 }
 
@@ -198,7 +89,7 @@ async fn a_pin_is_one_certificate_and_nothing_else() {
     accepted(&server, pinning(leaf.pin())).await;
     refused(&server, pinning(sibling.pin()), TlsFailure::PinMismatch).await;
     accepted(&server, TlsTrust { pin_sha256: Some(leaf.pin()), ..trusting(authority.pem()) }).await;
-    let elsewhere = self::authority().pem();
+    let elsewhere = super::identity::authority().pem();
     let both = TlsTrust { pin_sha256: Some(leaf.pin()), ..trusting(elsewhere) };
     refused(&server, both, TlsFailure::UntrustedIssuer).await;
     let insecure = TlsTrust { pin_sha256: Some(sibling.pin()), ..insecure() };
@@ -279,7 +170,8 @@ async fn tls_1_2_works() {
 fn useless_trust_is_refused_when_it_is_written() {
     let new = |trust: TlsTrust, host: &str| {
         let origin = Origin { scheme: Scheme::Https, host: Host::Name(host.to_owned()), port: 443 };
-        let destination = super::super::Destination { origin, address: None, guard: open(), trust };
+        let destination =
+            super::super::Destination { origin, address: None, guard: open(), trust, proxy: None };
         Upstream::new(destination, no_names()).map(|_| ())
     };
     assert_eq!(new(TlsTrust::default(), NAME), Ok(()));
