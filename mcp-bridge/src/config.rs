@@ -218,12 +218,13 @@ impl Config {
         });
         let identity = layers.identity();
         let services = layers.services();
+        let server_name = layers.server_name(address.as_ref());
         let server = |address| VaultServer {
             address,
             namespace: layers.namespace(),
             ca_cert: layers.path(|layer| &layer.ca_cert),
             identity,
-            server_name: layers.text(|layer| &layer.tls_server_name),
+            server_name,
         };
         let vault = address.map(server);
         let log = layers.text(|layer| &layer.log);

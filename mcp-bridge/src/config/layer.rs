@@ -175,6 +175,30 @@ impl Layers {
         Mount::parse(&text).or_else(|| self.invalid(name, "isn't the path of a mount"))
     }
 
+    /// The name that the server's certificate must have. Only a name, and only over TLS: it stands in
+    /// the URL, where an address would be connected to.
+    pub(super) fn server_name(&mut self, address: Option<&Url>) -> Option<String> {
+        let (name, text) = self.first(names::TLS_SERVER_NAME, |layer| &layer.tls_server_name)?;
+        let is_name = text
+            .split('.')
+            .all(|label| {
+                !label.is_empty()
+                    && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            })
+            // Every spelling of an IPv4 address ends in a number (WHATWG URL, section 3.5).
+            && text.rsplit('.').next().is_some_and(|last| {
+                last.bytes().any(|byte| byte.is_ascii_alphabetic())
+                    && !last.to_ascii_lowercase().starts_with("0x")
+            });
+        if !is_name {
+            return self.invalid(name, "isn't a host name, like vault.example (no address)");
+        }
+        if address.is_some_and(|address| address.scheme() != "https") {
+            return self.invalid(name, "means nothing without TLS: the address isn't https");
+        }
+        Some(text)
+    }
+
     /// The client certificate and its key: both or neither.
     pub(super) fn identity(&mut self) -> Option<(PathBuf, PathBuf)> {
         let certificate = self.path(|layer| &layer.client_cert);

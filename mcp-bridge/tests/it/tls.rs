@@ -70,11 +70,21 @@ async fn sealed_vault(authority: &Authority, name: &str, client_authority: bool)
 
 /// What `call` says of a Vault, with more settings.
 async fn call(machine: &Machine, address: &str, settings: &[(&str, &Path)]) -> String {
+    ended(machine, address, settings, 4).await
+}
+
+/// The same, with the exit status it ends with.
+async fn ended(
+    machine: &Machine,
+    address: &str,
+    settings: &[(&str, &Path)],
+    status: i32,
+) -> String {
     let mut command = machine.command(address);
     command.args(["call", "github", "GET", "/"]).envs(settings.iter().copied());
     let output = tokio::time::timeout(LIMIT, command.output()).await.unwrap().unwrap();
-    assert_eq!(output.status.code(), Some(4));
     let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{text}");
     text.lines().last().unwrap_or_default().to_owned()
 }
 
@@ -108,6 +118,19 @@ async fn only_the_configured_authority_and_name_are_trusted() {
     let settings = [("VAULT_CACERT", ca.as_path()), ("VAULT_TLS_SERVER_NAME", name)];
     let said = call(&machine, &address, &settings).await;
     assert!(said.starts_with(TRUSTED), "{said}");
+
+    // An address in its place would be connected to, with the token.
+    for wrong in
+        ["127.0.0.2", "0x7f000002", "2130706434", "127.0.0.0x2", "[::1]", "::1", "a/b", "a@b"]
+    {
+        let settings =
+            [("VAULT_CACERT", ca.as_path()), ("VAULT_TLS_SERVER_NAME", Path::new(wrong))];
+        let said = ended(&machine, &address, &settings, 2).await;
+        assert!(said.contains("VAULT_TLS_SERVER_NAME isn't a host name"), "{wrong}: {said}");
+    }
+    let plain = address.replace("https://", "http://");
+    let said = ended(&machine, &plain, &[("VAULT_TLS_SERVER_NAME", name)], 2).await;
+    assert!(said.contains("VAULT_TLS_SERVER_NAME means nothing without TLS"), "{said}");
 }
 
 #[tokio::test]
