@@ -58,7 +58,17 @@ async fn a_credential_stands_nowhere_but_in_what_the_upstream_received() {
         agent.call("proxy_read", json!({ "service": "demo", "path": "/headers" })).await.text,
     );
 
-    for path in ["info", "config", "services/demo", "credentials/demo", "catalog", "catalog/demo"] {
+    let explained = json!({ "path": "/headers", "method": "POST" });
+    texts.push(api.write("mcp-proxy/explain/demo", explained).await.ok().text);
+    let back = json!({ "version": 1 });
+    texts.push(api.write("mcp-proxy/credentials/demo/rollback", back).await.ok().text);
+    let old = json!({ "versions": "1" });
+    texts.push(api.write("mcp-proxy/credentials/demo/destroy", old).await.ok().text);
+
+    for path in ["info", "config", "services/demo", "credentials/demo", "catalog", "catalog/demo"]
+        .into_iter()
+        .chain(["health", "credentials/demo/versions"])
+    {
         texts.push(api.read(&format!("mcp-proxy/{path}")).await.ok().text);
         texts.push(api.read(&format!("mcp-proxy/{path}?help=1")).await.ok().text);
     }
