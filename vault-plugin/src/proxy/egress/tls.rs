@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -66,14 +66,12 @@ impl TlsSettings {
         Ok(Self { config: Arc::new(config(verifier, provider)?), name })
     }
 
-    /// Settings for a look at the certificate: any passes whose key the server holds, and no
-    /// session is left behind.
+    /// Settings of their own for one look at the certificate: any passes whose key the server
+    /// holds.
     pub(super) fn any_leaf(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let provider = Arc::clone(self.config.crypto_provider());
         let algorithms = provider.signature_verification_algorithms;
-        let mut config = config(Arc::new(AnyLeaf { algorithms }), provider)?;
-        config.resumption = Resumption::disabled();
-        Ok(Arc::new(config))
+        Ok(Arc::new(config(Arc::new(AnyLeaf { algorithms }), provider)?))
     }
 }
 
