@@ -1,6 +1,7 @@
 //! The engine's paths, one file each.
 
 mod catalog;
+mod check;
 mod config;
 mod credentials;
 mod explain;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Path<Engine>> {
         credentials::paths(),
         proxy::paths(),
         explain::paths(),
+        check::paths(),
         health::paths(),
         catalog::paths(),
     ]

@@ -20,6 +20,7 @@ pub mod answer;
 pub mod base_url;
 pub mod binding;
 pub mod canonical;
+pub mod check;
 pub mod credential;
 mod decision;
 pub mod egress;

@@ -7,6 +7,7 @@ use crate::bounds;
 use crate::error::Failure;
 use crate::proxy::address::Cidrs;
 use crate::proxy::base_url::BaseUrl;
+use crate::proxy::egress::EgressProxy;
 use crate::storage::ConfigEntry;
 
 /// The fields that weaken a service, each only if `config.allow_danger` lists it.
@@ -21,6 +22,10 @@ pub struct Ceilings {
     pub denied: Cidrs,
     /// Host names never reached, lower-case.
     pub denied_names: Vec<String>,
+    /// An HTTP proxy through which every upstream connection goes.
+    pub egress_proxy: Option<EgressProxy>,
+    /// Whether services may name hosts without a dot.
+    pub single_label_names: bool,
     /// Ceiling of timeouts.
     pub max_timeout: Duration,
     /// Ceiling of request bodies, in bytes.
@@ -57,6 +62,13 @@ impl Ceilings {
         Ok(Self {
             upstream_cidrs,
             denied,
+            egress_proxy: entry
+                .egress_proxy
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .map_err(|error| Failure::invalid(format!("egress_proxy: {error}")))?,
+            single_label_names: entry.allow_single_label_names,
             denied_names: names
                 .into_iter()
                 .map(|name| denied_name(name))

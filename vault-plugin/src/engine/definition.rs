@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest, Sha256};
@@ -14,7 +14,7 @@ use super::config::{Ceilings, DANGER_FIELDS, within};
 use crate::bounds;
 use crate::error::{Code, Failure};
 use crate::name::Name;
-use crate::proxy::address::{AddressGuard, Cidrs};
+use crate::proxy::address::{AddressGuard, Cidrs, Refusal};
 use crate::proxy::base_url::BaseUrl;
 use crate::proxy::binding::Trust;
 use crate::proxy::canonical::PathSwitches;
@@ -23,7 +23,7 @@ use crate::proxy::headers;
 use crate::proxy::origin::{Host, Scheme};
 use crate::proxy::placement::Placement;
 use crate::proxy::rules::Rules;
-use crate::proxy::service::Service;
+use crate::proxy::service::{Probe, Service};
 use crate::storage::{ConfigEntry, Definition, hex};
 
 /// Checks a definition and parses it.
@@ -94,6 +94,7 @@ pub(super) fn parse(
             ceilings.max_in_flight,
         )?),
         safe_methods: safe_methods(definition)?,
+        probe: probe(definition)?,
         send_request_id: definition.send_request_id.unwrap_or(true),
         placement,
         base,
@@ -158,6 +159,23 @@ fn safe_methods(definition: &Definition) -> Result<BTreeSet<String>, Failure> {
     }
 }
 
+fn probe(definition: &Definition) -> Result<Option<Probe>, Failure> {
+    let method = match definition.probe_method.as_deref() {
+        None | Some("GET") => Method::GET,
+        Some("HEAD") => Method::HEAD,
+        Some(_) => {
+            return Err(Failure::invalid("probe_method is GET or HEAD: a check changes nothing"));
+        }
+    };
+    if definition.probe_status.iter().any(|status| !(200..600).contains(status)) {
+        return Err(Failure::invalid(
+            "probe_status wants statuses from 200 to 599, such as 200,204",
+        ));
+    }
+    let statuses = definition.probe_status.clone();
+    Ok(definition.probe_path.clone().map(|path| Probe { method, path, statuses }))
+}
+
 fn static_headers(definition: &Definition, placement: &Placement) -> Result<HeaderMap, Failure> {
     let injected = placement.header();
     headers::parse_static(definition.headers.clone(), injected.as_ref().map(HeaderName::as_str))
@@ -214,6 +232,15 @@ fn destination(
                 "base_url's host is one of config's denied_destinations. Nothing was changed",
             ));
         }
+        Host::Name(name)
+            if !name.contains('.') && address.is_none() && !ceilings.single_label_names =>
+        {
+            return Err(Failure::invalid(format!(
+                "base_url's host {name:?} has no dot: search domains aren't tried. Write the whole \
+                 name, or give address=<its address>, or have an operator allow such names: vault \
+                 write <mount>/config allow_single_label_names=true"
+            )));
+        }
         Host::Name(_) => None,
     };
     // Whoever writes an address means it: it opens itself, within the mount's bound.
@@ -227,13 +254,17 @@ fn destination(
     };
     for given in literal.into_iter().chain(address) {
         guard.judge(given).map_err(|forbidden| {
-            Failure::new(
-                Code::AddressForbidden,
+            let text = if forbidden.refusal == Refusal::NotInMount {
+                let present = ceilings.upstream_cidrs.to_string();
+                let comma = if present.is_empty() { "" } else { "," };
                 format!(
-                    "{forbidden}. Nothing was changed. Addresses outside the public internet are \
-                     opened by an operator: vault write <mount>/config upstream_cidrs=<network>"
-                ),
-            )
+                    "{forbidden}. Nothing was changed. An operator can open it: vault write \
+                     <mount>/config upstream_cidrs={present}{comma}{given}"
+                )
+            } else {
+                format!("{forbidden}. Nothing was changed")
+            };
+            Failure::new(Code::AddressForbidden, text)
         })?;
     }
     Ok(Destination {
@@ -246,7 +277,7 @@ fn destination(
             pin_sha256: definition.tls_pin_sha256.as_deref().map(pin).transpose()?,
             insecure: definition.danger_insecure_tls,
         },
-        proxy: None,
+        proxy: ceilings.egress_proxy.clone(),
     })
 }
 

@@ -98,6 +98,7 @@ impl Engine {
         let nothing = Definition::default();
         let previous = before.as_ref().map_or(&nothing, |entry| &entry.definition);
         weakened(previous, &entry.definition, &mut warnings);
+        local_name(&entry.definition, &mut warnings);
 
         let outcome = self.commit(storage, &key, &write, &plan, &entry, own_before.is_some()).await;
         self.forget(&key);
@@ -409,6 +410,18 @@ async fn delete_own(storage: &dyn Storage, key: &str) -> Result<(), Error> {
             Ok(storage.delete(key).await?)
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Names that nobody but their own network resolves.
+fn local_name(definition: &Definition, warnings: &mut Vec<String>) {
+    let host = definition.base_url.split('/').nth(2).unwrap_or_default();
+    let name = host.split(':').next().unwrap_or_default();
+    if name.to_ascii_lowercase().ends_with(".local") && definition.address.is_none() {
+        warnings.push(format!(
+            "{name} is an mDNS name, which only its own network answers for: Vault asks DNS and the \
+             hosts file. If calls end in upstream_unreachable, give its address too: address=<IP>"
+        ));
     }
 }
 

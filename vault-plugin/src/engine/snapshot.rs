@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use vault_sdk::Storage;
 
 use super::{Engine, Mount, binding, definition};
@@ -39,6 +41,8 @@ pub struct Snapshot {
     pub upstream: Upstream,
     /// Where calls take their places.
     pub places: Places,
+    /// The last check, and when it was.
+    pub last_check: tokio::sync::Mutex<Option<(Instant, Map<String, Value>)>>,
 }
 
 impl Snapshot {
@@ -117,6 +121,7 @@ impl Engine {
                 Arc::new(Semaphore::new(service.max_in_flight)),
                 Arc::clone(&mount.in_flight),
             ),
+            last_check: tokio::sync::Mutex::default(),
             credential,
             redactor: Arc::new(redactor),
             upstream,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response};
 
-use super::{handler, set_count, set_or_default, set_seconds};
+use super::{handler, set, set_count, set_or_default, set_seconds};
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -30,6 +30,19 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                     "Networks, addresses and host names never reached, whatever else is allowed.",
                 )
                 .default("none"),
+                Field::new(
+                    "egress_proxy",
+                    FieldType::Str,
+                    "An HTTP proxy for every upstream connection, such as http://proxy.example:3128. \
+                     It is asked for checked addresses, and sees nothing of the TLS inside.",
+                )
+                .default("none"),
+                Field::new(
+                    "allow_single_label_names",
+                    FieldType::Bool,
+                    "Let services name hosts without a dot, such as https://sonarr:8989.",
+                )
+                .default("false"),
                 Field::new(
                     "allow_danger",
                     FieldType::List,
@@ -74,6 +87,8 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     Response::data(json!({
         "upstream_cidrs": entry.upstream_cidrs,
         "denied_destinations": entry.denied_destinations,
+        "egress_proxy": entry.egress_proxy.clone().unwrap_or_default(),
+        "allow_single_label_names": entry.allow_single_label_names,
         "allow_danger": entry.allow_danger,
         "cas_required": entry.cas_required,
         "paused": entry.paused,
@@ -94,6 +109,11 @@ async fn write(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
             let before = entry.clone();
             set_or_default(&mut entry.upstream_cidrs, fields.list("upstream_cidrs"));
             set_or_default(&mut entry.denied_destinations, fields.list("denied_destinations"));
+            set(&mut entry.egress_proxy, fields.str("egress_proxy"));
+            set_or_default(
+                &mut entry.allow_single_label_names,
+                fields.bool("allow_single_label_names"),
+            );
             set_or_default(&mut entry.allow_danger, fields.list("allow_danger"));
             set_or_default(&mut entry.cas_required, fields.bool("cas_required"));
             set_or_default(&mut entry.paused, fields.bool("paused"));

@@ -143,6 +143,14 @@ fn definition_fields() -> Vec<Field> {
         )
         .default("false"),
         fields::INSECURE_TLS,
+        field("probe_method", FieldType::Str, "How check asks: GET or HEAD.").default("GET"),
+        field(
+            "probe_path",
+            FieldType::Str,
+            "What check asks for: a path that answers only to a valid credential.",
+        ),
+        field("probe_status", FieldType::List, "Statuses that are fine, such as 200,204.")
+            .default("200 to 399"),
         field("send_request_id", FieldType::Bool, "Send the request id as X-Request-Id.")
             .default("true"),
         field("custom_metadata", FieldType::Pairs, "The operator's own notes, by name."),
@@ -225,6 +233,9 @@ fn shown(name: &Name, entry: &ServiceEntry) -> Value {
         "upstream_cidrs": definition.upstream_cidrs,
         "danger_allow_plaintext": definition.danger_allow_plaintext,
         "danger_insecure_tls": definition.danger_insecure_tls,
+        "probe_method": definition.probe_method.as_deref().unwrap_or("GET"),
+        "probe_path": definition.probe_path.clone().unwrap_or_default(),
+        "probe_status": definition.probe_status,
         "send_request_id": definition.send_request_id.unwrap_or(true),
         "custom_metadata": definition.custom_metadata,
         "enabled": definition.enabled.unwrap_or(true),
@@ -312,6 +323,15 @@ fn merge(definition: &mut Definition, fields: &mut Fields) -> Result<(), Failure
     set_or_default(&mut definition.upstream_cidrs, fields.list("upstream_cidrs"));
     set_or_default(&mut definition.danger_allow_plaintext, fields.bool("danger_allow_plaintext"));
     set_or_default(&mut definition.danger_insecure_tls, fields.bool("danger_insecure_tls"));
+    set(&mut definition.probe_method, fields.str("probe_method"));
+    set(&mut definition.probe_path, fields.str("probe_path"));
+    if let Some(given) = fields.list("probe_status") {
+        let statuses = given.value().unwrap_or_default();
+        definition.probe_status =
+            statuses.iter().map(|status| status.parse()).collect::<Result<_, _>>().map_err(
+                |_| Failure::invalid("probe_status wants statuses, such as probe_status=200,204"),
+            )?;
+    }
     set(&mut definition.send_request_id, fields.bool("send_request_id"));
     if let Some(given) = fields.pairs("custom_metadata") {
         definition.custom_metadata = given.value().unwrap_or_default().into_iter().collect();

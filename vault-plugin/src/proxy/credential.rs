@@ -41,6 +41,17 @@ pub fn resolve<'c>(
     if !service.placement.wants_secret() {
         return Ok(None);
     }
+    bound(service, credential).map(Some)
+}
+
+/// The credential, if it is there and bound to exactly this service.
+///
+/// # Errors
+/// As for [`resolve`].
+pub(super) fn bound<'c>(
+    service: &Service,
+    credential: Option<&'c Credential>,
+) -> Result<&'c Credential, Failure> {
     let Some(credential) = credential else {
         return Err(Failure::new(
             Code::CredentialMissing,
@@ -52,7 +63,7 @@ pub fn resolve<'c>(
         ));
     };
     match credential.binding.difference(&service.binding()) {
-        None => Ok(Some(credential)),
+        None => Ok(credential),
         Some(difference) => {
             // Callers needn't know where the service leads.
             tracing::warn!(service = %service.name, credential = %credential.name, %difference, "binding differs");

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use vault_sdk::{Call, Response};
 
 use super::request::ProxyRequest;
@@ -37,6 +38,7 @@ async fn steps(
     call: &mut Call,
     shown: &mut Map<String, Value>,
 ) -> Result<(), Error> {
+    let started = Instant::now();
     let request = ProxyRequest::parse(&mut call.fields)?;
     let snapshot = snapshot(engine, call, &request.service).await?;
     let service = &snapshot.service;
@@ -59,5 +61,12 @@ async fn steps(
     }
     // Nothing is held while the name is looked up.
     drop(permit);
+    let classes = snapshot
+        .upstream
+        .look(started + service.timeout)
+        .await
+        .map_err(|error| super::answer::failure(service, &error))?;
+    let classes: Vec<String> = classes.iter().map(ToString::to_string).collect();
+    shown.insert("address_class".into(), json!(classes));
     Ok(())
 }

@@ -43,8 +43,32 @@ pub struct Service {
     pub max_in_flight: usize,
     /// Methods that change nothing here.
     pub safe_methods: BTreeSet<String>,
+    /// How it is checked.
+    pub probe: Option<Probe>,
     /// Whether the upstream is told the request id.
     pub send_request_id: bool,
+}
+
+/// A request that tells whether a service works.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// `GET` or `HEAD`.
+    pub method: Method,
+    /// Below the base URL.
+    pub path: String,
+    /// The statuses that are fine; when empty, 200 to 399.
+    pub statuses: Vec<u16>,
+}
+
+impl Probe {
+    /// Whether an answer of this status is fine.
+    pub fn expects(&self, status: u16) -> bool {
+        if self.statuses.is_empty() {
+            (200..400).contains(&status)
+        } else {
+            self.statuses.contains(&status)
+        }
+    }
 }
 
 impl Service {

@@ -10,6 +10,11 @@ pub struct ConfigEntry {
     pub upstream_cidrs: Vec<String>,
     /// Addresses and host names never reached.
     pub denied_destinations: Vec<String>,
+    /// An HTTP proxy through which every upstream connection goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress_proxy: Option<String>,
+    /// Lets services name hosts without a dot.
+    pub allow_single_label_names: bool,
     /// `danger_` fields that services may set.
     pub allow_danger: Vec<String>,
     /// Wants `cas` on every write of a service or credential.

@@ -85,6 +85,15 @@ pub struct Definition {
     pub danger_allow_plaintext: bool,
     /// Doesn't check the certificate.
     pub danger_insecure_tls: bool,
+    /// Default `GET`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_method: Option<String>,
+    /// What `check` asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_path: Option<String>,
+    /// Statuses that are fine; default 200 to 399.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probe_status: Vec<u16>,
     /// Whether the upstream is told the request id; default yes.
     pub send_request_id: Option<bool>,
     /// The operator's own notes.

@@ -39,6 +39,7 @@ async fn it_shows_all_but_the_secret_and_sends_nothing() {
         shown["credential"],
         json!({ "name": "demo", "version": 1, "auth": "header", "header_name": "x-api-key" })
     );
+    assert_eq!(shown["address_class"], json!(["loopback"]));
     let shown = explain(&mount, json!({ "path": "/b/x" })).await;
     assert_eq!((&shown["verdict"], &shown["code"]), (&json!("refused"), &json!("denied_by_rule")));
     let shown = explain(&mount, json!({ "path": "/../x" })).await;

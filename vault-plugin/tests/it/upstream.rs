@@ -103,3 +103,28 @@ pub(crate) fn echo(seen: &Seen) -> Response<Full<Bytes>> {
         .collect();
     text("application/json", serde_json::to_vec(&headers).unwrap())
 }
+
+/// A plaintext server that answers 200 to everything; gives its port and the heads it received.
+pub(crate) async fn plaintext() -> (u16, Arc<Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let kept = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            let mut buffer = [0; 4096];
+            while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+                match stream.read(&mut buffer).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => head.extend_from_slice(&buffer[..read]),
+                }
+            }
+            kept.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    (port, seen)
+}

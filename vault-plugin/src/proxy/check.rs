@@ -1,0 +1,283 @@
+//! Whether a service works, told apart by stage: rules, credential, name, address, connection, TLS,
+//! upstream. For operators: its texts name addresses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+use vault_sdk::{Call, Response};
+
+use super::answer::{self, outcome};
+use super::egress::{EgressError, Limits, TlsFailure, Unreachable};
+use super::request::ProxyRequest;
+use super::service::Probe;
+use super::{canonicalise, credential, injector, policy, snapshot};
+use crate::engine::{Engine, Outcome, Snapshot};
+use crate::error::{Code, Error, Failure};
+use crate::name::Name;
+
+/// How long a result is shared among those who ask.
+const SHARED: Duration = Duration::from_secs(10);
+
+/// The stages, in the order in which they are passed.
+const STAGES: [&str; 8] = [
+    "rules",
+    "credential_stored",
+    "dns",
+    "address",
+    "tcp",
+    "tls",
+    "credential_accepted",
+    "upstream",
+];
+/// How many of them are passed before anything is sent.
+const BEFORE_SENDING: usize = 6;
+
+/// Sends the service's probe, or only connects where it has none, and tells how far that came.
+///
+/// # Errors
+/// `unknown_service`, `paused`, `service_disabled`; storage's own. A service that doesn't work is an
+/// answer here.
+pub async fn check(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
+    let name = Name::parse(call.fields.text("service"))
+        .map_err(|error| Failure::invalid(format!("the service's name: {error}")))?;
+    let snapshot = snapshot(&engine, &call, &name).await?;
+    // One probe at a time; who waits for it takes its result.
+    let mut last = snapshot.last_check.lock().await;
+    let report = match &*last {
+        Some((when, report)) if when.elapsed() < SHARED => report.clone(),
+        Some(_) | None => {
+            let report = run(&engine, &call, &snapshot).await?;
+            *last = Some((Instant::now(), report.clone()));
+            report
+        }
+    };
+    Response::object(report).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// Where it stopped, and why.
+struct Stop {
+    stage: &'static str,
+    failure: Failure,
+    error: Option<EgressError>,
+}
+
+impl Stop {
+    fn at(stage: &'static str) -> impl Fn(Failure) -> Self {
+        move |failure| Self { stage, failure, error: None }
+    }
+}
+
+async fn run(
+    engine: &Engine,
+    call: &Call,
+    snapshot: &Snapshot,
+) -> Result<Map<String, Value>, Error> {
+    let started = Instant::now();
+    let probe = snapshot.service.probe.as_ref();
+    let ended = probe_once(engine, call, snapshot, started).await;
+    let mut report = Map::new();
+    let passed = match &ended {
+        Ok(status) => {
+            report.insert("status".into(), json!(status));
+            if probe.is_some() { STAGES.len() } else { BEFORE_SENDING }
+        }
+        Err(stop) => STAGES.iter().position(|stage| *stage == stop.stage).unwrap_or(0),
+    };
+    let (tested, rest) = STAGES.split_at(passed);
+    report.insert("passed".into(), json!(tested));
+    match ended {
+        Ok(_) => {
+            report.insert("verdict".into(), "ok".into());
+            report.insert("not_tested".into(), json!(rest));
+            if probe.is_none() {
+                report.insert(
+                    "message".into(),
+                    "nothing was sent: whether the upstream takes the credential wasn't tested. \
+                     Set probe_path to a path that answers only to a valid one"
+                        .into(),
+                );
+            }
+        }
+        Err(stop) => {
+            report.insert("verdict".into(), "failed".into());
+            report.insert("stage".into(), stop.stage.into());
+            report.insert("code".into(), stop.failure.code.as_str().into());
+            report.insert("not_tested".into(), json!(rest.get(1..).unwrap_or_default()));
+            let help = match stop.error {
+                Some(error) => help(engine, call, snapshot, &error, &mut report).await,
+                None => String::new(),
+            };
+            let text =
+                format!("{}{help}", stop.failure.public_message(&call.mount_point, &call.id));
+            report.insert("message".into(), text.into());
+        }
+    }
+    let duration = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    report.insert("duration_ms".into(), duration.into());
+    Ok(report)
+}
+
+/// Goes through a call's own steps; gives the upstream's status, or `None` when there is no probe.
+async fn probe_once(
+    engine: &Engine,
+    call: &Call,
+    snapshot: &Snapshot,
+    started: Instant,
+) -> Result<Option<u16>, Stop> {
+    let service = &snapshot.service;
+    let deadline = started + service.timeout;
+    let Some(probe) = &service.probe else {
+        if service.placement.wants_secret() {
+            credential::bound(service, snapshot.credential.as_ref())
+                .map_err(Stop::at("credential_stored"))?;
+        }
+        return match snapshot.upstream.connect(deadline).await {
+            Ok(()) => Ok(None),
+            Err(error) => Err(stopped(snapshot, error)),
+        };
+    };
+    let request = request(service.name.clone(), probe);
+    let canonical = canonicalise(request, snapshot).map_err(Stop::at("rules"))?;
+    let permit =
+        policy::authorize(canonical, service, &snapshot.places).map_err(Stop::at("rules"))?;
+    let credential = credential::resolve(&permit, service, snapshot.credential.as_ref())
+        .map_err(Stop::at("credential_stored"))?;
+    let (outbound, reservation) = injector::inject(permit, service, credential, &call.id)
+        .map_err(Stop::at("credential_stored"))?;
+    let limits =
+        Limits { deadline, max_response_bytes: service.max_response_bytes, room: &reservation };
+    let sent = snapshot.upstream.send(outbound, &limits).await;
+    let outcome = outcome(&sent, credential);
+    engine.health().note(&snapshot.service_id, outcome);
+    let status = match sent {
+        Ok(response) => response.status.as_u16(),
+        Err(error) => return Err(stopped(snapshot, error)),
+    };
+    if outcome == Outcome::CredentialRefused || (status == 403 && credential.is_some()) {
+        return Err(Stop::at("credential_accepted")(Failure::new(
+            Code::CredentialRefused,
+            format!(
+                "\"{}\" answered {status} to the stored credential. It may be wrong, expired or \
+                 without the rights for {}. Store a new one: vault write <mount>/services/{} token=-",
+                service.name, probe.path, service.name
+            ),
+        )));
+    }
+    if probe.expects(status) {
+        return Ok(Some(status));
+    }
+    Err(Stop::at("upstream")(Failure::new(
+        Code::OutcomeUnknown,
+        format!("\"{}\" answered {status} to {} {}", service.name, probe.method, probe.path),
+    )))
+}
+
+fn request(service: Name, probe: &Probe) -> ProxyRequest {
+    ProxyRequest {
+        service,
+        method: probe.method.clone(),
+        path: probe.path.clone(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        content_type: None,
+        body: Bytes::new(),
+    }
+}
+
+fn stopped(snapshot: &Snapshot, error: EgressError) -> Stop {
+    let failure = answer::failure(&snapshot.service, &error);
+    Stop { stage: stage(&error), failure, error: Some(error) }
+}
+
+fn stage(error: &EgressError) -> &'static str {
+    match error {
+        EgressError::AddressForbidden { .. } => "address",
+        EgressError::TlsFailed { .. } => "tls",
+        EgressError::Unreachable { kind } => match kind {
+            Unreachable::NameNotFound
+            | Unreachable::ResolverFailed
+            | Unreachable::ResolveTimeout => "dns",
+            Unreachable::TlsTimeout => "tls",
+            Unreachable::Refused
+            | Unreachable::NoRoute
+            | Unreachable::ConnectTimeout
+            | Unreachable::ConnectionLost
+            | Unreachable::ProxyUnreachable
+            | Unreachable::ProxyRefused { .. }
+            | Unreachable::ProxyMalformed
+            | Unreachable::ProxyTimeout
+            | Unreachable::Other => "tcp",
+        },
+        EgressError::OutcomeUnknown { .. }
+        | EgressError::ResponseTooLarge { .. }
+        | EgressError::NoRoom
+        | EgressError::Undecodable { .. } => "upstream",
+    }
+}
+
+/// The command that mends it, where one does.
+async fn help(
+    engine: &Engine,
+    call: &Call,
+    snapshot: &Snapshot,
+    error: &EgressError,
+    report: &mut Map<String, Value>,
+) -> String {
+    let (mount, name) = (&call.mount_point, &snapshot.service.name);
+    match error {
+        EgressError::AddressForbidden { address, .. } => {
+            let present = match engine.mount(call.storage.as_ref()).await {
+                Ok(settings) => settings.ceilings.upstream_cidrs.to_string(),
+                Err(_) => String::new(),
+            };
+            let comma = if present.is_empty() { "" } else { "," };
+            format!(
+                " The address is {address}. To open it: vault write {mount}config \
+                 upstream_cidrs={present}{comma}{address} and then: vault write \
+                 {mount}services/{name} upstream_cidrs={address}"
+            )
+        }
+        EgressError::TlsFailed { kind } if pinnable(*kind) => {
+            let deadline = Instant::now() + snapshot.service.timeout;
+            let Ok(fingerprint) = snapshot.upstream.fingerprint(deadline).await else {
+                return String::new();
+            };
+            let fingerprint = crate::storage::hex(&fingerprint);
+            let help = format!(
+                " The certificate presented has the SHA-256 {fingerprint}. If the device itself shows \
+                 the same, pin it: vault write {mount}services/{name} tls_pin_sha256={fingerprint} \
+                 token=-"
+            );
+            report.insert("certificate_sha256".into(), fingerprint.into());
+            help
+        }
+        EgressError::TlsFailed { .. }
+        | EgressError::Unreachable { .. }
+        | EgressError::OutcomeUnknown { .. }
+        | EgressError::ResponseTooLarge { .. }
+        | EgressError::NoRoom
+        | EgressError::Undecodable { .. } => String::new(),
+    }
+}
+
+/// Whether a pin would be the answer to a failure.
+fn pinnable(failure: TlsFailure) -> bool {
+    match failure {
+        TlsFailure::UntrustedIssuer
+        | TlsFailure::CaAsServer
+        | TlsFailure::Expired
+        | TlsFailure::NotYetValid
+        | TlsFailure::WrongName
+        | TlsFailure::PinMismatch
+        | TlsFailure::BadCertificate => true,
+        TlsFailure::NotTls
+        | TlsFailure::Incompatible
+        | TlsFailure::ClientCertificateWanted
+        | TlsFailure::Refused
+        | TlsFailure::Closed
+        | TlsFailure::Protocol => false,
+    }
+}
