@@ -136,7 +136,11 @@ impl<B: Backend> pb::backend_server::Backend for BackendService<B> {
                 reply::result(result)
             }
             Dispatch::Help => match self.router.help(&request.path) {
-                Ok(text) => reply::help(text),
+                // The host makes its OpenAPI document of what the mount's own help brings along.
+                Ok(text) if request.path.is_empty() => {
+                    reply::help(text, Some(self.router.openapi()))
+                }
+                Ok(text) => reply::help(text, None),
                 Err(error) => reply::error(&error),
             },
             Dispatch::Periodic => {

@@ -2,6 +2,7 @@
 
 mod fields;
 mod help;
+mod openapi;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -128,6 +129,11 @@ impl<B: Backend> Router<B> {
             return Ok(help::mount(B::HELP, &self.paths));
         }
         self.find(without_slash(path)).map(|(path, _)| help::path(path))
+    }
+
+    /// The OpenAPI document of the mount, with paths relative to it.
+    pub fn openapi(&self) -> serde_json::Value {
+        openapi::document(&self.paths, &B::special_paths().root)
     }
 
     fn find<'a>(&'a self, path: &'a str) -> Result<(&'a Path<B>, Parameters<'a>), Error> {

@@ -24,8 +24,12 @@ pub(super) fn result(result: Result<Response, Error>) -> pb::HandleRequestReply 
 }
 
 /// The answer to a help request.
-pub(super) fn help(text: String) -> pb::HandleRequestReply {
-    with_data(&serde_json::json!({ "help": text }))
+pub(super) fn help(text: String, openapi: Option<serde_json::Value>) -> pb::HandleRequestReply {
+    let mut data = serde_json::json!({ "help": text });
+    if let (Some(openapi), Some(data)) = (openapi, data.as_object_mut()) {
+        data.insert("openapi".to_owned(), openapi);
+    }
+    with_data(&data)
 }
 
 fn ok(response: Response) -> pb::HandleRequestReply {

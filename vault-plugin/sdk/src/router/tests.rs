@@ -166,6 +166,21 @@ fn help_shows_every_path_and_field() {
 }
 
 #[test]
+fn openapi_has_every_path_with_its_operations_and_fields() {
+    let document = Router::<Toy>::default().openapi();
+    let paths = document["paths"].as_object().unwrap();
+    let names: Vec<&str> = paths.keys().map(String::as_str).collect();
+    assert_eq!(names, ["/call", "/hang", "/things", "/things/{name}"]);
+    let thing = &paths["/things/{name}"];
+    assert_eq!(thing["parameters"][0]["name"], "name");
+    assert_eq!(thing["x-vault-createSupported"], true);
+    let body = &thing["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"];
+    assert_eq!(body["base_url"]["type"], "string");
+    assert!(body["name"].is_null(), "a path parameter is no field of the body");
+    assert_eq!(paths["/things"]["get"]["parameters"][0]["name"], "list");
+}
+
+#[test]
 fn response_data_never_becomes_a_raw_answer_or_an_error() {
     for key in ["http_status_code", "error"] {
         assert!(Response::data(serde_json::json!({ key: 200 })).is_err());
