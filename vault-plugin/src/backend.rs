@@ -41,7 +41,9 @@ No path of this engine gives a stored credential back.";
     }
 
     async fn periodic(&self, storage: Arc<dyn Storage>) -> Result<(), Error> {
-        self.sweep(storage.as_ref()).await.map_err(|error| error.into_sdk("", "periodic"))
+        let swept = self.sweep(storage.as_ref()).await;
+        let kept = self.keep_usage(storage.as_ref()).await;
+        swept.and(kept).map_err(|error| error.into_sdk("", "periodic"))
     }
 
     async fn cleanup(&self) {

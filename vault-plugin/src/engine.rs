@@ -9,6 +9,7 @@ mod kept;
 mod services;
 mod snapshot;
 mod sweep;
+mod usage;
 mod versions;
 
 use std::sync::atomic::AtomicBool;
@@ -28,6 +29,7 @@ pub use health::{Health, Outcome};
 use kept::Kept;
 pub use services::{ServiceWrite, WrittenService};
 pub use snapshot::Snapshot;
+pub use usage::Usage;
 
 /// One mount. Everything that holds a secret or a connection is inside, and is dropped with it.
 pub struct Engine {
@@ -41,6 +43,7 @@ pub struct Engine {
     loading: [tokio::sync::Mutex<()>; LOADERS],
     resolver: Arc<Resolver>,
     health: health::HealthBook,
+    usage: usage::UsageBook,
     /// Set when a write ended half-way: something may lie about that nothing refers to.
     needs_sweep: AtomicBool,
 }
@@ -84,6 +87,7 @@ impl Default for Engine {
             loading: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             resolver: Arc::new(Resolver::system()),
             health: health::HealthBook::default(),
+            usage: usage::UsageBook::default(),
             // What a kill left behind is found by the first round after a start.
             needs_sweep: AtomicBool::new(true),
         }

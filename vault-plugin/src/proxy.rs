@@ -92,7 +92,7 @@ async fn pipeline(
     }
     decision.sending();
     let sent = snapshot.upstream.send(outbound, &limits).await;
-    engine.health().note(&snapshot.service_id, answer::outcome(&sent, credential));
+    answer::note(engine, &snapshot, &sent, credential);
     let response = sent.map_err(|error| answer::failure(&snapshot.service, &error))?;
     let answer = answer::redact(response, &snapshot, reservation).await?;
     Ok(ProxyResponse {

@@ -31,6 +31,8 @@ pub const REVISION: &str = "revision";
 pub const SERVICES: &str = "service/";
 /// Prefix of credentials, by name.
 pub const CREDENTIALS: &str = "credential/";
+/// Prefix of when credentials were last used, by the credential's random id.
+pub const USAGE: &str = "usage/";
 /// Prefix of secret material, by random id. Wrapped by the seal a second time.
 pub const MATERIAL: &str = "material/";
 

@@ -12,7 +12,7 @@ use crate::proxy::material::Material;
 use crate::proxy::placement::{Placement, USERNAME};
 use crate::storage::{
     self, BindingEntry, CREDENTIALS, CredentialEntry, Definition, MATERIAL, MaterialEntry, Owner,
-    SERVICES, ServiceEntry,
+    SERVICES, ServiceEntry, USAGE,
 };
 
 /// A write of a shared credential.
@@ -180,6 +180,7 @@ impl Engine {
             for version in &entry.versions {
                 storage.delete(&format!("{MATERIAL}{}", version.material_id)).await?;
             }
+            storage.delete(&format!("{USAGE}{}", entry.id)).await?;
             Ok(storage.delete(&key).await?)
         }
         .await;

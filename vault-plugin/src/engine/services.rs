@@ -15,7 +15,7 @@ use crate::proxy::material::Material;
 use crate::proxy::service::Service;
 use crate::storage::{
     self, CREDENTIALS, CredentialEntry, Definition, MATERIAL, MaterialEntry, OwnCredential, Owner,
-    SERVICES, ServiceEntry, now,
+    SERVICES, ServiceEntry, USAGE, now,
 };
 
 /// A write of a service, beside the changes of its definition.
@@ -407,6 +407,7 @@ async fn delete_own(storage: &dyn Storage, key: &str) -> Result<(), Error> {
             for version in &entry.versions {
                 storage.delete(&format!("{MATERIAL}{}", version.material_id)).await?;
             }
+            storage.delete(&format!("{USAGE}{}", entry.id)).await?;
             Ok(storage.delete(key).await?)
         }
         Some(_) | None => Ok(()),

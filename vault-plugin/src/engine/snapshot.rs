@@ -62,7 +62,7 @@ impl Engine {
     /// The present snapshot of a service.
     ///
     /// # Errors
-    /// `unknown_service`; what [`definition::parse`] says when the mount's settings no longer allow
+    /// `unknown_service`; what the check of definitions says when the mount's settings no longer allow
     /// what the definition wants; storage's own.
     pub async fn snapshot(
         &self,
@@ -226,6 +226,7 @@ async fn load_credential(
         }
         if version.version == current {
             credential = Some(Credential {
+                id: stored.id.clone(),
                 name: name.clone(),
                 version: version.version,
                 stored: version.created,

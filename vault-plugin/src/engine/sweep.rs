@@ -7,7 +7,9 @@ use vault_sdk::Storage;
 
 use super::Engine;
 use crate::error::Error;
-use crate::storage::{self, CREDENTIALS, CredentialEntry, MATERIAL, Owner, SERVICES, ServiceEntry};
+use crate::storage::{
+    self, CREDENTIALS, CredentialEntry, MATERIAL, Owner, SERVICES, ServiceEntry, USAGE,
+};
 
 impl Engine {
     /// Deletes material and credentials that nothing refers to, once after a start and once after
@@ -21,6 +23,7 @@ impl Engine {
         }
         let _one = self.writes.lock().await;
         let mut referenced = BTreeSet::new();
+        let mut credentials = BTreeSet::new();
         let mut swept = 0_usize;
         for name in storage.list(CREDENTIALS).await? {
             let key = format!("{CREDENTIALS}{name}");
@@ -37,9 +40,15 @@ impl Engine {
                     swept += 1;
                 }
                 Some(committed) => {
+                    credentials.insert(entry.id.clone());
                     let live = entry.versions.iter().filter(|version| version.version <= committed);
                     referenced.extend(live.map(|version| version.material_id.clone()));
                 }
+            }
+        }
+        for id in storage.list(USAGE).await? {
+            if !credentials.contains(&id) {
+                storage.delete(&format!("{USAGE}{id}")).await?;
             }
         }
         for id in storage.list(MATERIAL).await? {

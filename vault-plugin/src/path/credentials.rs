@@ -126,6 +126,7 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         return Ok(Response::empty());
     };
     let versions = shown_versions(&view.entry);
+    let usage = engine.usage(call.storage.as_ref(), &view.entry.id).await?;
     let mut data = json!({
         "owner": match view.entry.owner {
             Owner::Service => "service",
@@ -133,6 +134,8 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         },
         "created_time": rfc3339(view.entry.created),
         "current_version": view.entry.current,
+        "last_used_time": usage.last_used.map(rfc3339),
+        "last_refused_time": usage.last_refused.map(rfc3339),
         "versions": versions,
     });
     if let (Some(binding), Some(data)) = (view.binding, data.as_object_mut()) {

@@ -11,12 +11,12 @@ use vault_sdk::Response;
 
 use super::address::Refusal;
 use super::credential::Credential;
-use super::egress::{EgressError, OutcomeUnknown, Room as _, UpstreamResponse};
+use super::egress::{EgressError, OutcomeUnknown, Room as _, Unreachable, UpstreamResponse};
 use super::headers;
 use super::limits::Reservation;
 use super::redact::Redactor;
 use super::service::Service;
-use crate::engine::{Outcome, Snapshot};
+use crate::engine::{Engine, Outcome, Snapshot};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::storage::rfc3339;
@@ -64,18 +64,26 @@ impl Refused {
     }
 }
 
-/// What the end of a call says about the service.
-pub fn outcome(
+/// Remembers what the end of a call says about the service and its credential.
+pub(super) fn note(
+    engine: &Engine,
+    snapshot: &Snapshot,
     sent: &Result<UpstreamResponse, EgressError>,
     credential: Option<&Credential>,
 ) -> Outcome {
-    match sent {
+    let outcome = match sent {
         Err(error) => Outcome::Failed(code(error)),
         Ok(response) if response.status == StatusCode::UNAUTHORIZED && credential.is_some() => {
             Outcome::CredentialRefused
         }
         Ok(_) => Outcome::Answered,
+    };
+    engine.health().note(&snapshot.service_id, outcome);
+    let was_sent = sent.as_ref().err().is_none_or(EgressError::sent);
+    if let (true, Some(credential)) = (was_sent, credential) {
+        engine.note_usage(&credential.id, outcome);
     }
+    outcome
 }
 
 /// An answer with what belongs to the call.
@@ -278,6 +286,16 @@ pub fn failure(service: &Service, error: &EgressError) -> Failure {
             "Vault refuses the connection to \"{name}\": {kind}. Nothing was sent. This isn't the \
              caller's mistake and retrying won't help; an operator should look at the upstream's \
              certificate, or at ca_cert and tls_server_name of the service"
+        ),
+        EgressError::Unreachable {
+            kind:
+                kind @ (Unreachable::ProxyUnreachable
+                | Unreachable::ProxyRefused { .. }
+                | Unreachable::ProxyMalformed
+                | Unreachable::ProxyTimeout),
+        } => format!(
+            "Vault can't reach \"{name}\": {kind}. Nothing was sent. This isn't the caller's \
+             mistake; an operator should look at config's egress_proxy, and at what it allows"
         ),
         EgressError::Unreachable { kind } => format!(
             "Vault can't reach \"{name}\": {kind}. Nothing was sent. This isn't the caller's \

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use vault_sdk::{Call, Response};
 
-use super::answer::{self, outcome};
+use super::answer;
 use super::egress::{EgressError, Limits, TlsFailure, Unreachable};
 use super::request::ProxyRequest;
 use super::service::Probe;
@@ -150,8 +150,7 @@ async fn probe_once(
     let limits =
         Limits { deadline, max_response_bytes: service.max_response_bytes, room: &reservation };
     let sent = snapshot.upstream.send(outbound, &limits).await;
-    let outcome = outcome(&sent, credential);
-    engine.health().note(&snapshot.service_id, outcome);
+    let outcome = answer::note(engine, snapshot, &sent, credential);
     let status = match sent {
         Ok(response) => response.status.as_u16(),
         Err(error) => return Err(stopped(snapshot, error)),

@@ -17,6 +17,8 @@ use crate::name::Name;
 /// ```
 #[derive(Debug)]
 pub struct Credential {
+    /// Random, made with the credential.
+    pub id: String,
     /// Its name, for texts and the redaction mark.
     pub name: Name,
     /// Which version.

@@ -104,3 +104,20 @@ async fn an_upstreams_401_names_the_credential_that_it_refused() {
     assert_eq!(health["state"], "ok", "one refusal is not a failing credential");
     assert_eq!(health["in_flight"], 0);
 }
+
+#[tokio::test]
+async fn when_a_credential_was_last_used_survives_a_restart() {
+    let (mount, upstream) = with_versions().await;
+    assert_eq!(mount.read("credentials/demo").await.unwrap()["last_used_time"], Value::Null);
+    sent(&mount, &upstream).await;
+    let used = mount.read("credentials/demo").await.unwrap()["last_used_time"].clone();
+    assert!(used.is_string(), "{used}");
+    mount.engine.keep_usage(mount.storage.as_ref()).await.unwrap();
+    let restarted = Mount::on(std::sync::Arc::clone(&mount.storage));
+    let data = restarted.read("credentials/demo").await.unwrap();
+    assert_eq!((&data["last_used_time"], &data["last_refused_time"]), (&used, &Value::Null));
+    restarted.engine.sweep(restarted.storage.as_ref()).await.unwrap();
+    assert_eq!(restarted.count("usage/"), 1);
+    restarted.handle(Operation::Delete, "services/demo", Value::Null).await.unwrap();
+    assert_eq!(restarted.count("usage/"), 0);
+}
