@@ -12,8 +12,8 @@ help: ## Show this list
 	@echo
 	@echo "VAULT_BIN=/path/to/vault-or-bao uses that server instead of the OpenBao that is fetched."
 
-build: ## Build both programs (release); 4 minutes the first time on 2 cores, seconds after that
-	@test -x target/release/mcp-bridge || echo "Building both programs: about 4 minutes the first time on 2 cores."
+build: ## Build both programs (release); 7 minutes the first time on 2 cores
+	@test -x target/release/mcp-bridge || echo "Building both programs: about 7 minutes on 2 cores, this once."
 	cargo build --release --locked
 
 demo: build ## See it work: seven shows on a real server, a real upstream and a real MCP client
@@ -24,9 +24,9 @@ dev-vault: build ## Keep a ready server in the foreground (in memory, or kept wi
 	@scripts/setup server demo
 	@$(PYTHON) scripts/dev_vault
 
-test: ## Run every test, unit to end-to-end; 8 minutes the first time on 2 cores
+test: ## Run every test, unit to end-to-end; 7 minutes the first time on 2 cores
 	@scripts/setup server
-	@echo "Building and running all tests: about 8 minutes the first time on 2 cores."
+	@echo "Building and running all tests: about 7 minutes the first time on 2 cores."
 	@scripts/test
 
 check: ## Format, lints, documentation, dependencies

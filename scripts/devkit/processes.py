@@ -3,7 +3,6 @@
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 
@@ -75,4 +74,4 @@ def free_port():
 def end_on_signals():
     """Makes SIGTERM and SIGHUP end us as Ctrl-C does: through every clean-up."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(128 + number))
+        signal.signal(number, signal.default_int_handler)

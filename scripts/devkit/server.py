@@ -26,7 +26,7 @@ class Server:
         self.address = f"http://127.0.0.1:{port or free_port()}"
         self.token = ""
         self.log = self.directory / "server.log"
-        self.is_vault = "Vault" in subprocess.check_output([PROGRAM, "version"], text=True)
+        self.is_vault = "Vault" in self.cli("version")
         (self.directory / "plugins").mkdir(exist_ok=True)
         (self.directory / "data").mkdir(exist_ok=True)
         configuration = self.directory / "server.hcl"
@@ -74,6 +74,8 @@ class Server:
             capture_output=True,
             text=True,
             env=os.environ | variables,
+            # Ctrl-C is for us; this one ends by itself.
+            start_new_session=True,
         )
         if result.returncode:
             raise Failure(f"{' '.join(arguments[:2])}: {result.stderr.strip()}")
