@@ -1,21 +1,23 @@
 //! Writing and deleting services: checked as a whole, committed by one put.
 
+mod plan;
+mod warnings;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use vault_sdk::Storage;
 
-use super::credentials::{commit_material, complete};
-use super::{Engine, binding, check_and_set, definition};
+use self::plan::Plan;
+use super::credentials::commit_material;
+use super::{Engine, check_and_set, definition};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
-use crate::proxy::binding::Binding;
 use crate::proxy::egress::Upstream;
 use crate::proxy::material::Material;
-use crate::proxy::service::Service;
 use crate::storage::{
-    self, CREDENTIALS, CredentialEntry, Definition, MATERIAL, MaterialEntry, OwnCredential, Owner,
-    SERVICES, ServiceEntry, USAGE, now,
+    self, CREDENTIALS, CredentialEntry, Definition, MATERIAL, Owner, SERVICES, ServiceEntry, USAGE,
+    now,
 };
 
 /// A write of a service, beside the changes of its definition.
@@ -82,7 +84,8 @@ impl Engine {
         let own_before = before.as_ref().and_then(|entry| entry.own.clone());
         let material = std::mem::take(&mut write.material);
         let plan =
-            plan(storage, &write, &service, &definition, own_before.as_ref(), material).await?;
+            plan::plan(storage, &write, &service, &definition, own_before.as_ref(), material)
+                .await?;
         let entry = ServiceEntry {
             id: match &before {
                 Some(entry) => entry.id.clone(),
@@ -97,8 +100,8 @@ impl Engine {
         let mut warnings = plan.warnings(&write.name, own_before.as_ref(), &entry);
         let nothing = Definition::default();
         let previous = before.as_ref().map_or(&nothing, |entry| &entry.definition);
-        weakened(previous, &entry.definition, &mut warnings);
-        local_name(&entry.definition, &mut warnings);
+        warnings::weakened(previous, &entry.definition, &mut warnings);
+        warnings::local_name(&entry.definition, &mut warnings);
 
         let outcome = self.commit(storage, &key, &write, &plan, &entry, own_before.is_some()).await;
         self.forget(&key);
@@ -196,209 +199,6 @@ fn check_presence(write: &ServiceWrite, before: Option<&ServiceEntry>) -> Result
     Ok(())
 }
 
-/// What a write does with the service's credential.
-enum Plan {
-    /// It has none, or names a shared one.
-    None,
-    /// It keeps its own as it is.
-    Keep(Option<OwnCredential>),
-    /// A new version of its own.
-    New(Box<NewVersion>),
-}
-
-struct NewVersion {
-    credential: CredentialEntry,
-    material_id: String,
-    material: MaterialEntry,
-    /// Material that nothing refers to once this is committed.
-    outdated: Vec<String>,
-}
-
-impl Plan {
-    fn own_after(&self) -> Option<OwnCredential> {
-        match self {
-            Self::None => None,
-            Self::Keep(own) => own.clone(),
-            Self::New(new) => Some(OwnCredential {
-                version: new.material.version,
-                material_id: new.material_id.clone(),
-            }),
-        }
-    }
-
-    fn made(&self) -> Option<u64> {
-        match self {
-            Self::None | Self::Keep(_) => None,
-            Self::New(new) => Some(new.material.version),
-        }
-    }
-
-    fn warnings(
-        &self,
-        name: &Name,
-        own_before: Option<&OwnCredential>,
-        entry: &ServiceEntry,
-    ) -> Vec<String> {
-        let mut warnings = Vec::new();
-        match self {
-            Self::None if own_before.is_some() => warnings.push(format!(
-                "\"{name}\" no longer uses its own credential, which was deleted with all its versions"
-            )),
-            Self::Keep(None) => warnings.push(format!(
-                "\"{name}\" has no credential yet, so calls answer credential_missing. Store it: \
-                 vault write <mount>/services/{name} token=-"
-            )),
-            Self::None | Self::Keep(Some(_)) | Self::New(_) => {}
-        }
-        if entry.definition.credential.is_none() && entry.definition.auth.is_none() {
-            warnings.push("auth isn't set, so calls are sent without a credential".to_owned());
-        }
-        warnings
-    }
-}
-
-async fn plan(
-    storage: &dyn Storage,
-    write: &ServiceWrite,
-    service: &Service,
-    definition: &Definition,
-    own: Option<&OwnCredential>,
-    material: Material,
-) -> Result<Plan, Error> {
-    if let Some(shared) = &definition.credential {
-        if !material.is_empty() {
-            return Err(Failure::invalid(format!(
-                "\"{}\" uses the shared credential \"{shared}\". Write the secret there: vault \
-                 write <mount>/credentials/{shared} token=-. Nothing was changed",
-                write.name
-            ))
-            .into());
-        }
-        check_shared(storage, shared, &service.binding()).await?;
-        return Ok(Plan::None);
-    }
-    if material.is_empty() {
-        if !service.placement.wants_secret() {
-            return Ok(Plan::None);
-        }
-        if let Some(own) = own {
-            check_own(storage, own, service).await?;
-        }
-        return Ok(Plan::Keep(own.cloned()));
-    }
-    new_own(storage, write, service, own, material).await
-}
-
-/// A service without a new secret must go on matching what its own credential was stored for.
-async fn check_own(
-    storage: &dyn Storage,
-    own: &OwnCredential,
-    service: &Service,
-) -> Result<(), Error> {
-    let material: Option<MaterialEntry> =
-        storage::load(storage, &format!("{MATERIAL}{}", own.material_id)).await?;
-    let Some(material) = material else { return Ok(()) };
-    let bound = binding::from_entry(&material.binding)?;
-    match bound.difference(&service.binding()) {
-        None => Ok(()),
-        Some(difference) => Err(Failure::new(
-            Code::BindingChanged,
-            format!(
-                "{difference}. A stored secret never moves. Nothing was changed. To allow this, \
-                 write the secret in the same command: vault write <mount>/services/{} … token=-",
-                service.name
-            ),
-        )
-        .into()),
-    }
-}
-
-/// A service may name a shared credential only if it matches its binding in every part.
-async fn check_shared(storage: &dyn Storage, shared: &str, service: &Binding) -> Result<(), Error> {
-    let name =
-        Name::parse(shared).map_err(|error| Failure::invalid(format!("credential: {error}")))?;
-    let entry: Option<CredentialEntry> =
-        storage::load(storage, &format!("{CREDENTIALS}{name}")).await?;
-    let Some(entry) = entry else {
-        return Err(Failure::invalid(format!(
-            "there is no credential named \"{name}\". Nothing was changed. Make it first: vault \
-             write <mount>/credentials/{name} origin={} auth={} token=-",
-            service.origin,
-            service.placement.kind()
-        ))
-        .into());
-    };
-    if entry.owner == Owner::Service {
-        return Err(Failure::invalid(format!(
-            "credential \"{name}\" is the service \"{name}\"'s own and can't be shared. Make a \
-             shared one at credentials/. Nothing was changed"
-        ))
-        .into());
-    }
-    let material: Option<MaterialEntry> = match entry.current_version() {
-        None => None,
-        Some(version) => {
-            storage::load(storage, &format!("{MATERIAL}{}", version.material_id)).await?
-        }
-    };
-    let Some(material) = material else {
-        return Err(Failure::new(
-            Code::CredentialMissing,
-            format!("credential \"{name}\" has no usable version. Nothing was changed"),
-        )
-        .into());
-    };
-    match binding::from_entry(&material.binding)?.difference(service) {
-        None => Ok(()),
-        Some(difference) => Err(Failure::new(
-            Code::BindingChanged,
-            format!(
-                "{difference} (credential \"{name}\"). A credential goes only where it was stored \
-                 for. Nothing was changed. Match it, or have the credential stored for this use \
-                 under another name"
-            ),
-        )
-        .into()),
-    }
-}
-
-async fn new_own(
-    storage: &dyn Storage,
-    write: &ServiceWrite,
-    service: &Service,
-    own: Option<&OwnCredential>,
-    mut material: Material,
-) -> Result<Plan, Error> {
-    let stored: Option<CredentialEntry> =
-        storage::load(storage, &format!("{CREDENTIALS}{}", write.name)).await?;
-    let mut credential = match (stored, own) {
-        (Some(entry), _) if entry.owner == Owner::Operator => {
-            return Err(Failure::invalid(format!(
-                "a shared credential named \"{name}\" exists. Use it with credential={name}, or \
-                 choose another name for the service. Nothing was changed",
-                name = write.name
-            ))
-            .into());
-        }
-        (Some(entry), Some(_)) => entry,
-        // What a deleted service of this name left behind, if anything, isn't taken over.
-        (Some(_), None) | (None, _) => CredentialEntry::new(Owner::Service)?,
-    };
-    if let Some(own) = own {
-        complete(storage, &mut material, &own.material_id, &service.binding()).await?;
-    }
-    service.placement.check(&material)?;
-    let committed = own.map_or(0, |own| own.version);
-    let (material_id, version, outdated) = credential.push(committed, write.author.clone())?;
-    let material = MaterialEntry {
-        credential_id: credential.id.clone(),
-        version,
-        binding: binding::to_entry(&service.binding()),
-        secret: material.into_map(),
-    };
-    Ok(Plan::New(Box::new(NewVersion { credential, material_id, material, outdated })))
-}
-
 /// Material first, then what names it.
 async fn delete_own(storage: &dyn Storage, key: &str) -> Result<(), Error> {
     let entry: Option<CredentialEntry> = storage::load(storage, key).await?;
@@ -411,50 +211,5 @@ async fn delete_own(storage: &dyn Storage, key: &str) -> Result<(), Error> {
             Ok(storage.delete(key).await?)
         }
         Some(_) | None => Ok(()),
-    }
-}
-
-/// Names that nobody but their own network resolves.
-fn local_name(definition: &Definition, warnings: &mut Vec<String>) {
-    let host = definition.base_url.split('/').nth(2).unwrap_or_default();
-    let name = host.split(':').next().unwrap_or_default();
-    if name.to_ascii_lowercase().ends_with(".local") && definition.address.is_none() {
-        warnings.push(format!(
-            "{name} is an mDNS name, which only its own network answers for: Vault asks DNS and the \
-             hosts file. If calls end in upstream_unreachable, give its address too: address=<IP>"
-        ));
-    }
-}
-
-/// Says what a write opened.
-fn weakened(before: &Definition, after: &Definition, warnings: &mut Vec<String>) {
-    if after.rules.is_empty() && !before.rules.is_empty() {
-        warnings.push("rules were cleared: every method and path is allowed now".to_owned());
-    }
-    let widened: Vec<&str> = after
-        .upstream_cidrs
-        .iter()
-        .filter(|network| !before.upstream_cidrs.contains(network))
-        .map(String::as_str)
-        .collect();
-    if !widened.is_empty() {
-        warnings.push(format!(
-            "this service may now reach {}, outside the public internet",
-            widened.join(", ")
-        ));
-    }
-    if after.danger_allow_plaintext && !before.danger_allow_plaintext {
-        warnings.push(
-            "danger_allow_plaintext: the credential travels in clear, and whoever is on the way \
-             can read and keep it"
-                .to_owned(),
-        );
-    }
-    if after.danger_insecure_tls && !before.danger_insecure_tls {
-        warnings.push(
-            "danger_insecure_tls: the upstream's certificate isn't checked, so whoever answers gets \
-             the credential. tls_pin_sha256 is as easy, and safe"
-                .to_owned(),
-        );
     }
 }
