@@ -87,7 +87,8 @@ impl<B: Backend> Router<B> {
         if endpoint.effect == Effect::MayWrite {
             refuse_where_read_only(system).await?;
         }
-        let fields = fields::parse(path, operation, &parameters, &incoming.data)?;
+        let fields = fields::parse(path, operation, &parameters, &incoming.data)
+            .map_err(|error| named(error, &incoming.id))?;
         let call = call(operation, incoming, fields);
         let request_id = call.id.clone();
         let (handler, engine) = (Arc::clone(&endpoint.handler), Arc::clone(engine));
@@ -141,6 +142,19 @@ impl<B: Backend> Router<B> {
             .iter()
             .find_map(|candidate| candidate.matches(path).map(|parameters| (candidate, parameters)))
             .ok_or(Error::UnsupportedPath)
+    }
+}
+
+/// Ends a refusal of the router's own like an engine's: with the id that the audit log has too.
+fn named(error: Error, request_id: &str) -> Error {
+    match error {
+        Error::Invalid(message) => Error::Invalid(format!("{message}. (request_id {request_id})")),
+        error @ (Error::Coded { .. }
+        | Error::UnsupportedOperation
+        | Error::UnsupportedPath
+        | Error::ReadOnly
+        | Error::Storage(_)
+        | Error::Internal(_)) => error,
     }
 }
 

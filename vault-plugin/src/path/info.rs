@@ -6,7 +6,12 @@ use vault_sdk::{Effect, Operation, Path, Response};
 use crate::bounds;
 use crate::engine::Engine;
 use crate::error::Code;
+use crate::proxy::canonical::MAX_TARGET_BYTES;
+use crate::proxy::headers::MAX_HEADERS;
 use crate::proxy::limits::BODY_BUDGET;
+use crate::proxy::redact::MAX_SECRET_BYTES;
+use crate::proxy::rules::MAX_RULES;
+use crate::storage::CredentialEntry;
 
 /// Counts up when a client must know of a change.
 const API_VERSION: u32 = 1;
@@ -38,6 +43,11 @@ fn info() -> Result<Response, vault_sdk::Error> {
             "max_in_flight_per_mount": bounds::MAX_IN_FLIGHT,
             "body_bytes_per_process": BODY_BUDGET,
             "max_wrapped_response_bytes": bounds::WRAPPED,
+            "max_secret_bytes": MAX_SECRET_BYTES,
+            "credential_versions": CredentialEntry::MAX_VERSIONS,
+            "max_rules": MAX_RULES,
+            "max_request_headers": MAX_HEADERS,
+            "max_target_bytes": MAX_TARGET_BYTES,
         },
     }))
 }
