@@ -20,6 +20,8 @@ pub const MAX_IN_FLIGHT: u64 = 512;
 /// JSON, where a character such as `<` takes 7 bytes. Over it, the host answers 500 after the call,
 /// which its clients repeat.
 pub const WRAPPED: usize = 128 << 10;
+/// Versions kept of a credential, the one in use included.
+pub const VERSIONS: u64 = 10;
 /// Of a description, in characters.
 pub const DESCRIPTION: usize = 120;
 /// Of usage notes, in characters.

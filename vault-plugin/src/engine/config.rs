@@ -26,6 +26,8 @@ pub struct Ceilings {
     pub egress_proxy: Option<EgressProxy>,
     /// Whether services may name hosts without a dot.
     pub single_label_names: bool,
+    /// Versions kept of a credential.
+    pub max_versions: usize,
     /// Ceiling of timeouts.
     pub max_timeout: Duration,
     /// Ceiling of request bodies, in bytes.
@@ -59,7 +61,9 @@ impl Ceilings {
             )));
         }
         let max_timeout = ceiling("max_timeout", entry.max_timeout, bounds::MAX_TIMEOUT)?;
+        let max_versions = ceiling("max_versions", entry.max_versions, bounds::VERSIONS)?;
         Ok(Self {
+            max_versions: usize::try_from(max_versions).unwrap_or(1),
             upstream_cidrs,
             denied,
             egress_proxy: entry

@@ -114,7 +114,8 @@ impl Engine {
             None => CredentialEntry::new(Owner::Operator)?,
         };
         let committed = entry.current;
-        let (material_id, version, pruned) = entry.push(committed, write.author)?;
+        let (material_id, version, pruned) =
+            entry.push(committed, mount.ceilings.max_versions, write.author)?;
         let material = MaterialEntry {
             credential_id: entry.id.clone(),
             version,

@@ -83,9 +83,9 @@ impl Engine {
 
         let own_before = before.as_ref().and_then(|entry| entry.own.clone());
         let material = std::mem::take(&mut write.material);
-        let plan =
-            plan::plan(storage, &write, &service, &definition, own_before.as_ref(), material)
-                .await?;
+        let own = own_before.as_ref();
+        let keep = mount.ceilings.max_versions;
+        let plan = plan::plan(storage, &write, &service, &definition, own, material, keep).await?;
         let entry = ServiceEntry {
             id: match &before {
                 Some(entry) => entry.id.clone(),

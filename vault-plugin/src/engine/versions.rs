@@ -34,8 +34,8 @@ impl Engine {
             storage::load(storage, &format!("{MATERIAL}{}", earlier.material_id))
                 .await?
                 .ok_or_else(|| gone(version))?;
+        let mount = self.mount(storage).await?;
         if let Some(service) = &service {
-            let mount = self.mount(storage).await?;
             let (parsed, _) =
                 definition::parse(name, &service.definition, &mount.entry, &mount.ceilings)?;
             if let Some(difference) =
@@ -52,7 +52,8 @@ impl Engine {
             }
         }
         let committed = entry.current;
-        let (material_id, number, outdated) = entry.push(committed, author)?;
+        let (material_id, number, outdated) =
+            entry.push(committed, mount.ceilings.max_versions, author)?;
         if let Some(made) = entry.versions.last_mut() {
             made.source = format!("rollback of {version}");
         }

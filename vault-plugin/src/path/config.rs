@@ -58,6 +58,8 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                 Field::new("paused", FieldType::Bool, "Refuse every call; reads and lists work.")
                     .default("false"),
                 Field::new("pause_reason", FieldType::Str, "Told to callers while paused."),
+                Field::new("max_versions", FieldType::Int, "Versions kept of a credential.")
+                    .default("10"),
                 Field::new("max_timeout", FieldType::Duration, "Ceiling of services' timeout.")
                     .default("60s"),
                 Field::new(
@@ -93,6 +95,7 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         "cas_required": entry.cas_required,
         "paused": entry.paused,
         "pause_reason": entry.pause_reason,
+        "max_versions": ceilings.max_versions,
         "max_timeout": ceilings.max_timeout.as_secs(),
         "max_request_bytes": ceilings.max_request_bytes,
         "max_response_bytes": ceilings.max_response_bytes,
@@ -120,6 +123,7 @@ async fn write(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
             set_or_default(&mut entry.pause_reason, fields.str("pause_reason"));
             set_seconds(&mut entry.max_timeout, fields.duration("max_timeout"));
             for (target, field) in [
+                (&mut entry.max_versions, "max_versions"),
                 (&mut entry.max_request_bytes, "max_request_bytes"),
                 (&mut entry.max_response_bytes, "max_response_bytes"),
                 (&mut entry.max_in_flight, "max_in_flight"),

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use search::{GaveUp, NotCompiled, Search};
 
 /// Bounds the secrets of one [`Redactor`]: each costs a pass over every answer.
-pub const MAX_SECRETS: usize = 24;
+pub const MAX_SECRETS: usize = 30;
 /// Bounds one secret, in bytes: searching costs some 5 ms to build and 1 MiB to keep per 32 bytes.
 pub const MAX_SECRET_BYTES: usize = 4 * 1024;
 

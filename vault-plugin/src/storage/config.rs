@@ -23,6 +23,8 @@ pub struct ConfigEntry {
     pub paused: bool,
     /// Told to callers while paused.
     pub pause_reason: String,
+    /// Versions kept of a credential.
+    pub max_versions: Option<u64>,
     /// Ceiling of a service's timeout, in seconds.
     pub max_timeout: Option<u64>,
     /// Ceiling of a service's request bodies, in bytes.

@@ -51,8 +51,8 @@ pub struct VersionEntry {
 }
 
 impl CredentialEntry {
-    /// How many versions are kept: as many as answers are searched for, where a version has up to
-    /// three values and forms.
+    /// How many versions are kept at most: as many as answers are searched for, where a version has
+    /// up to three values and forms.
     pub const MAX_VERSIONS: usize = crate::proxy::redact::MAX_SECRETS / 3;
 
     /// The version in use.
@@ -68,7 +68,8 @@ impl CredentialEntry {
         Ok(Self { id: random_id()?, owner, current: 0, versions: Vec::new(), created: now() })
     }
 
-    /// Adds a version and makes it the current one. Versions newer than `committed` are what a
+    /// Adds a version and makes it the current one; of those before, the newest are kept, so that
+    /// there are `keep` in all. Versions newer than `committed` are what a
     /// write left that never came to its end: they go, and their numbers aren't used again.
     ///
     /// Gives the new material's id, the version's number, and the material ids that are no longer
@@ -79,6 +80,7 @@ impl CredentialEntry {
     pub fn push(
         &mut self,
         committed: u64,
+        keep: usize,
         created_by: String,
     ) -> Result<(String, u64, Vec<String>), StorageError> {
         let version = self.versions.last().map_or(1, |last| last.version.max(self.current) + 1);
@@ -99,7 +101,7 @@ impl CredentialEntry {
             source: "write".to_owned(),
             destroyed: false,
         });
-        while self.versions.len() > Self::MAX_VERSIONS {
+        while self.versions.len() > keep.clamp(1, Self::MAX_VERSIONS) {
             dropped.push(self.versions.remove(0).material_id);
         }
         self.current = version;
@@ -115,23 +117,26 @@ mod tests {
     fn versions_count_up_and_the_oldest_go() {
         let mut credential = CredentialEntry::new(Owner::Operator).unwrap();
         let mut dropped = Vec::new();
-        for number in 1..=10 {
+        for number in 1..=12 {
             let committed = credential.current;
-            let (_, version, gone) = credential.push(committed, String::new()).unwrap();
+            let (_, version, gone) =
+                credential.push(committed, CredentialEntry::MAX_VERSIONS, String::new()).unwrap();
             assert_eq!(version, number);
             dropped.extend(gone);
         }
         assert_eq!(credential.versions.len(), CredentialEntry::MAX_VERSIONS);
         assert_eq!(dropped.len(), 2);
-        assert_eq!(credential.current_version().unwrap().version, 10);
+        assert_eq!(credential.current_version().unwrap().version, 12);
+        let (_, _, gone) = credential.push(12, 2, String::new()).unwrap();
+        assert_eq!((credential.versions.len(), gone.len()), (2, 9));
     }
 
     #[test]
     fn an_uncommitted_version_is_dropped_and_its_number_not_reused() {
         let mut credential = CredentialEntry::new(Owner::Service).unwrap();
-        credential.push(0, String::new()).unwrap();
-        credential.push(1, String::new()).unwrap();
-        let (_, version, dropped) = credential.push(1, String::new()).unwrap();
+        credential.push(0, 10, String::new()).unwrap();
+        credential.push(1, 10, String::new()).unwrap();
+        let (_, version, dropped) = credential.push(1, 10, String::new()).unwrap();
         assert_eq!((version, dropped.len()), (3, 1));
         let versions: Vec<u64> = credential.versions.iter().map(|entry| entry.version).collect();
         assert_eq!(versions, [1, 3]);

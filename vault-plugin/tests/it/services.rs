@@ -291,6 +291,9 @@ async fn versions_kept_are_bounded() {
             .await
             .unwrap();
     }
-    assert_eq!(mount.count("material/"), 8);
+    assert_eq!(mount.count("material/"), 10);
     assert_eq!(mount.read("credentials/github").await.unwrap()["current_version"], 13);
+    mount.write("config", json!({ "max_versions": 2 })).await.unwrap();
+    mount.write("services/github", json!({ "token": "the-last-secret" })).await.unwrap();
+    assert_eq!(mount.count("material/"), 2);
 }

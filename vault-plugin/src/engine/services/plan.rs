@@ -83,6 +83,7 @@ pub(super) async fn plan(
     definition: &Definition,
     own: Option<&OwnCredential>,
     material: Material,
+    keep: usize,
 ) -> Result<Plan, Error> {
     if let Some(shared) = &definition.credential {
         if !material.is_empty() {
@@ -105,7 +106,7 @@ pub(super) async fn plan(
         }
         return Ok(Plan::Keep(own.cloned()));
     }
-    new_own(storage, write, service, own, material).await
+    new_own(storage, write, service, own, material, keep).await
 }
 
 /// A service without a new secret must go on matching what its own credential was stored for.
@@ -187,6 +188,7 @@ async fn new_own(
     service: &Service,
     own: Option<&OwnCredential>,
     mut material: Material,
+    keep: usize,
 ) -> Result<Plan, Error> {
     let stored: Option<CredentialEntry> =
         storage::load(storage, &format!("{CREDENTIALS}{}", write.name)).await?;
@@ -208,7 +210,8 @@ async fn new_own(
     }
     service.placement.check(&material)?;
     let committed = own.map_or(0, |own| own.version);
-    let (material_id, version, outdated) = credential.push(committed, write.author.clone())?;
+    let (material_id, version, outdated) =
+        credential.push(committed, keep, write.author.clone())?;
     let material = MaterialEntry {
         credential_id: credential.id.clone(),
         version,
