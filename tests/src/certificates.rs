@@ -12,6 +12,15 @@ pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
+/// A certificate and its key, in PEM.
+#[derive(Debug)]
+pub struct Pem {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
+
 impl Authority {
     /// Makes a key and a self-signed certificate.
     pub fn new() -> Self {
@@ -27,10 +36,38 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// A certificate for the same names as [`Authority::server_config`]'s, and its key, for
+    /// servers that read files.
+    pub fn server_pem(&self) -> Pem {
+        Self::pem_of(server_parameters(), Some(self))
+    }
+
+    /// The same, but past its time for years.
+    pub fn expired_pem(&self) -> Pem {
+        let mut parameters = server_parameters();
+        parameters.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2002, 1, 1);
+        Self::pem_of(parameters, Some(self))
+    }
+
+    /// A certificate that nobody signed but itself.
+    pub fn self_signed_pem() -> Pem {
+        Self::pem_of(server_parameters(), None)
+    }
+
+    fn pem_of(parameters: CertificateParams, authority: Option<&Self>) -> Pem {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = match authority {
+            Some(authority) => parameters.signed_by(&key, &authority.issuer),
+            None => parameters.self_signed(&key),
+        };
+        let certificate = certificate.expect("a certificate").pem();
+        Pem { certificate, key: key.serialize_pem() }
+    }
+
     /// A TLS server for `127.0.0.1`, `::1`, `localhost` and [`HOST_NAME`].
     pub fn server_config(&self) -> rustls::ServerConfig {
-        let names = ["127.0.0.1", "::1", "localhost", HOST_NAME];
-        let parameters = CertificateParams::new(names.map(str::to_owned)).expect("names");
+        let parameters = server_parameters();
         let key = KeyPair::generate().expect("a key");
         let certificate = parameters.signed_by(&key, &self.issuer).expect("a certificate");
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -47,6 +84,11 @@ impl Default for Authority {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn server_parameters() -> CertificateParams {
+    let names = ["127.0.0.1", "::1", "localhost", HOST_NAME];
+    CertificateParams::new(names.map(str::to_owned)).expect("names")
 }
 
 /// The one TLS provider of this workspace.

@@ -1,6 +1,7 @@
 //! The server's own command line and API proxy: clients with the Go SDK's retry policy.
 
 use std::fs;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -12,8 +13,25 @@ use crate::{programs, wait};
 
 /// Runs `bao` (or `vault`) with `arguments` and waits; it repeats a failed request twice.
 pub async fn run(api: &Api, arguments: &[&str]) -> Output {
+    command(api).args(arguments).output().await.expect("the server's command line")
+}
+
+/// Runs a line that begins with `vault`, as somebody would who copies it into a shell; `-` is read
+/// from `input`.
+pub async fn run_line(api: &Api, line: &str, input: &str) -> Output {
+    let mut words = line.split(' ');
+    assert_eq!(words.next(), Some("vault"), "{line}");
+    // The standard input as a file: no write that could block, or come too late.
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(input.as_bytes()).expect("a write");
+    file.rewind().expect("a rewind");
+    let output = command(api).args(words).stdin(file).output();
+    output.await.expect("the server's command line")
+}
+
+fn command(api: &Api) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(programs::server());
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command.stdin(Stdio::null()).kill_on_drop(true);
     // The token helper reads ~/.vault-token.
     command.env("HOME", "/nonexistent");
     for prefix in ["BAO", "VAULT"] {
@@ -22,7 +40,7 @@ pub async fn run(api: &Api, arguments: &[&str]) -> Output {
             .env(format!("{prefix}_TOKEN"), api.token())
             .env(format!("{prefix}_MAX_RETRIES"), "2");
     }
-    command.output().await.expect("the server's command line")
+    command
 }
 
 /// `bao proxy` in front of a server, repeating failed requests; gone when dropped.

@@ -11,6 +11,7 @@ pub mod bridge;
 pub mod certificates;
 pub mod cli;
 pub mod forms;
+pub mod nginx;
 pub mod programs;
 pub mod server;
 pub mod upstream;

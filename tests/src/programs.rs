@@ -32,6 +32,16 @@ pub fn server() -> PathBuf {
     path
 }
 
+/// The nginx program: a real upstream that demands a credential by itself.
+///
+/// # Panics
+/// When there is none, naming the command that installs it.
+pub fn nginx() -> PathBuf {
+    let known = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/local/bin/nginx"];
+    let found = known.into_iter().map(PathBuf::from).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("nginx is missing; run: scripts/setup nginx"))
+}
+
 fn built(name: &str) -> PathBuf {
     let this = std::env::current_exe().expect("the path of this test");
     // target/<profile>/deps/<test> and target/<profile>/<program>.

@@ -8,6 +8,7 @@ mod engine;
 mod faults;
 mod fixtures;
 mod leak;
+mod nginx;
 mod once;
 mod policy;
 mod requests;
