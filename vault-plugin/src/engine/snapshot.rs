@@ -102,7 +102,7 @@ impl Engine {
             definition::parse(name, &entry.definition, &mount.entry, &mount.ceilings)
                 .map_err(|failure| no_longer_allowed(name, &failure))?;
         let upstream = Upstream::new(destination, Arc::clone(&self.resolver))
-            .map_err(|error| Failure::invalid(format!("{error}")))?;
+            .map_err(|error| no_longer_allowed(name, &Failure::invalid(error.to_string())))?;
         let (credential, secrets) = if service.placement.wants_secret() {
             load_credential(storage, name, &entry).await?
         } else {

@@ -9,8 +9,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use vault_sdk::{Call, Response};
 
+use super::address::Refusal;
 use super::answer;
 use super::egress::{EgressError, Limits, TlsFailure, Unreachable};
+use super::origin::Scheme;
 use super::request::ProxyRequest;
 use super::service::Probe;
 use super::{canonicalise, credential, injector, policy, snapshot};
@@ -87,6 +89,8 @@ async fn run(
         Err(stop) => STAGES.iter().position(|stage| *stage == stop.stage).unwrap_or(0),
     };
     let (tested, rest) = STAGES.split_at(passed);
+    let plaintext = snapshot.service.base.origin().scheme == Scheme::Http;
+    let tested: Vec<_> = tested.iter().filter(|stage| !(plaintext && **stage == "tls")).collect();
     report.insert("passed".into(), json!(tested));
     match ended {
         Ok(_) => {
@@ -227,7 +231,11 @@ async fn help(
 ) -> String {
     let (mount, name) = (&call.mount_point, &snapshot.service.name);
     match error {
-        EgressError::AddressForbidden { address, .. } => {
+        EgressError::AddressForbidden {
+            address,
+            refusal: Refusal::NotInService | Refusal::NotInMount,
+            ..
+        } => {
             let present = match engine.mount(call.storage.as_ref()).await {
                 Ok(settings) => settings.ceilings.upstream_cidrs.to_string(),
                 Err(_) => String::new(),
@@ -245,15 +253,17 @@ async fn help(
                 return String::new();
             };
             let fingerprint = crate::storage::hex(&fingerprint);
+            // The pin is part of what the secret is bound to.
+            let secret = if snapshot.service.placement.wants_secret() { " token=-" } else { "" };
             let help = format!(
                 " The certificate presented has the SHA-256 {fingerprint}. If the device itself shows \
-                 the same, pin it: vault write {mount}services/{name} tls_pin_sha256={fingerprint} \
-                 token=-"
+                 the same, pin it: vault write {mount}services/{name} tls_pin_sha256={fingerprint}{secret}"
             );
             report.insert("certificate_sha256".into(), fingerprint.into());
             help
         }
-        EgressError::TlsFailed { .. }
+        EgressError::AddressForbidden { .. }
+        | EgressError::TlsFailed { .. }
         | EgressError::Unreachable { .. }
         | EgressError::OutcomeUnknown { .. }
         | EgressError::ResponseTooLarge { .. }
