@@ -16,6 +16,7 @@ pub(super) fn to_entry(binding: &Binding) -> BindingEntry {
         tls_server_name: binding.trust.server_name.clone(),
         tls_pin_sha256: binding.trust.pin_sha256.clone(),
         insecure_tls: binding.trust.insecure,
+        allow_plaintext: binding.trust.plaintext,
         address: binding.trust.address.map(|address| address.to_string()),
     }
 }
@@ -39,6 +40,7 @@ pub(super) fn from_entry(entry: &BindingEntry) -> Result<Binding, Failure> {
             server_name: entry.tls_server_name.clone(),
             pin_sha256: entry.tls_pin_sha256.clone(),
             insecure: entry.insecure_tls,
+            plaintext: entry.allow_plaintext,
             address,
         },
     })

@@ -56,7 +56,7 @@ pub(super) fn parse(
     let destination = destination(definition, &base, ceilings)?;
     let service = Service {
         name: name.clone(),
-        trust: trust(&destination, &base)?,
+        trust: trust(definition, &destination, &base)?,
         switches: PathSwitches {
             allow_encoded_slash: definition.allow_encoded_slash,
             allow_path_params: definition.allow_path_params,
@@ -313,7 +313,11 @@ fn pin(text: &str) -> Result<[u8; 32], Failure> {
     }
 }
 
-fn trust(destination: &Destination, base: &BaseUrl) -> Result<Trust, Failure> {
+fn trust(
+    definition: &Definition,
+    destination: &Destination,
+    base: &BaseUrl,
+) -> Result<Trust, Failure> {
     let trust = &destination.trust;
     let unauthenticated = base.origin().scheme == Scheme::Http || trust.insecure;
     Ok(Trust {
@@ -321,6 +325,7 @@ fn trust(destination: &Destination, base: &BaseUrl) -> Result<Trust, Failure> {
         server_name: trust.server_name.as_ref().map(|name| name.to_ascii_lowercase()),
         pin_sha256: trust.pin_sha256.map(|bytes| hex(&bytes)),
         insecure: trust.insecure,
+        plaintext: definition.danger_allow_plaintext,
         address: destination.address.filter(|_| unauthenticated),
     })
 }

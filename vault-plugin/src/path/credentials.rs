@@ -146,6 +146,7 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         data.insert("tls_server_name".into(), binding.tls_server_name.into());
         data.insert("tls_pin_sha256".into(), binding.tls_pin_sha256.into());
         data.insert("danger_insecure_tls".into(), binding.insecure_tls.into());
+        data.insert("danger_allow_plaintext".into(), binding.allow_plaintext.into());
     }
     Response::data(data).map_err(|error| Error::Internal(error.to_string()))
 }

@@ -29,6 +29,8 @@ pub struct Trust {
     pub pin_sha256: Option<String>,
     /// The certificate isn't checked.
     pub insecure: bool,
+    /// Plaintext is allowed.
+    pub plaintext: bool,
     /// Where no certificate is checked, the address is all that says who gets the secret; elsewhere
     /// it isn't part of the binding.
     pub address: Option<IpAddr>,
@@ -117,7 +119,7 @@ mod tests {
         let bound = binding();
         assert_eq!(bound.difference(&binding()), None);
         type Change = fn(&mut Binding);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 10] = [
             ("origin", |b| {
                 b.origin = BaseUrl::parse("https://evil.example").unwrap().origin().clone()
             }),
@@ -128,6 +130,7 @@ mod tests {
             ("tls_server_name", |b| b.trust.server_name = Some("evil.example".into())),
             ("tls_pin_sha256", |b| b.trust.pin_sha256 = Some("00".into())),
             ("danger_insecure_tls", |b| b.trust.insecure = true),
+            ("danger_allow_plaintext", |b| b.trust.plaintext = true),
             ("address", |b| b.trust.address = Some([127, 0, 0, 1].into())),
         ];
         for (part, change) in changes {

@@ -26,6 +26,9 @@ pub struct BindingEntry {
     /// Whether the certificate isn't checked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub insecure_tls: bool,
+    /// Whether plaintext is allowed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_plaintext: bool,
     /// The address dialled, where nothing else proves who answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
