@@ -54,6 +54,11 @@ impl Binding {
             ("tls_server_name", text(&service.trust.server_name), text(&self.trust.server_name)),
             ("tls_pin_sha256", text(&service.trust.pin_sha256), text(&self.trust.pin_sha256)),
             (
+                "danger_allow_plaintext",
+                service.trust.plaintext.to_string(),
+                self.trust.plaintext.to_string(),
+            ),
+            (
                 "danger_insecure_tls",
                 service.trust.insecure.to_string(),
                 self.trust.insecure.to_string(),
