@@ -159,13 +159,19 @@ async fn probe_once(
         Ok(response) => response.status.as_u16(),
         Err(error) => return Err(stopped(snapshot, error)),
     };
-    if outcome == Outcome::CredentialRefused || (status == 403 && credential.is_some()) {
+    if let Some(credential) = credential
+        && (outcome == Outcome::CredentialRefused || status == 403)
+    {
+        let place = if credential.name == service.name { "services" } else { "credentials" };
         return Err(Stop::at("credential_accepted")(Failure::new(
             Code::CredentialRefused,
             format!(
                 "\"{}\" answered {status} to the stored credential. It may be wrong, expired or \
-                 without the rights for {}. Store a new one: vault write <mount>/services/{} token=-",
-                service.name, probe.path, service.name
+                 without the rights for {}. Store a new one: vault write <mount>/{place}/{}{}",
+                service.name,
+                probe.path,
+                credential.name,
+                service.placement.written()
             ),
         )));
     }
@@ -254,7 +260,7 @@ async fn help(
             };
             let fingerprint = crate::storage::hex(&fingerprint);
             // The pin is part of what the secret is bound to.
-            let secret = if snapshot.service.placement.wants_secret() { " token=-" } else { "" };
+            let secret = snapshot.service.placement.written();
             let help = format!(
                 " The certificate presented has the SHA-256 {fingerprint}. If the device itself shows \
                  the same, pin it: vault write {mount}services/{name} tls_pin_sha256={fingerprint}{secret}"

@@ -59,7 +59,8 @@ pub(super) fn bound<'c>(
             Code::CredentialMissing,
             format!(
                 "\"{name}\" has no credential. Nothing was sent. This isn't the caller's mistake; \
-                 an operator must store it: vault write <mount>/services/{name} token=-",
+                 an operator must store it: vault write <mount>/services/{name}{}",
+                service.placement.written(),
                 name = service.name
             ),
         ));

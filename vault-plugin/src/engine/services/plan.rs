@@ -89,8 +89,9 @@ pub(super) async fn plan(
         if !material.is_empty() {
             return Err(Failure::invalid(format!(
                 "\"{}\" uses the shared credential \"{shared}\". Write the secret there: vault \
-                 write <mount>/credentials/{shared} token=-. Nothing was changed",
-                write.name
+                 write <mount>/credentials/{shared}{}. Nothing was changed",
+                write.name,
+                service.placement.written()
             ))
             .into());
         }
@@ -125,8 +126,9 @@ async fn check_own(
             Code::BindingChanged,
             format!(
                 "{difference}. A stored secret never moves. Nothing was changed. To allow this, \
-                 write the secret in the same command: vault write <mount>/services/{} … token=-",
-                service.name
+                 write the secret in the same command: vault write <mount>/services/{} …{}",
+                service.name,
+                service.placement.written()
             ),
         )
         .into()),
@@ -142,9 +144,10 @@ async fn check_shared(storage: &dyn Storage, shared: &str, service: &Binding) ->
     let Some(entry) = entry else {
         return Err(Failure::invalid(format!(
             "there is no credential named \"{name}\". Nothing was changed. Make it first: vault \
-             write <mount>/credentials/{name} origin={} auth={} token=-",
+             write <mount>/credentials/{name} origin={} auth={}{}",
             service.origin,
-            service.placement.kind()
+            service.placement.kind(),
+            service.placement.written()
         ))
         .into());
     };

@@ -101,6 +101,17 @@ impl Placement {
             Self::Basic => &[USERNAME, PASSWORD],
         }
     }
+
+    /// The end of a command that stores the kind's secret; empty for a kind without one.
+    pub fn written(&self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Bearer | Self::Header { .. } | Self::Query { .. } | Self::Cookie { .. } => {
+                " token=-"
+            }
+            Self::Basic => " username=USER password=-",
+        }
+    }
 }
 
 #[cfg(test)]
