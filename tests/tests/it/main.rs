@@ -3,8 +3,10 @@
 
 mod addresses;
 mod agent;
+mod check;
 mod deputy;
 mod engine;
+mod explain;
 mod faults;
 mod fixtures;
 mod leak;
