@@ -10,6 +10,7 @@ pub mod api;
 pub mod bridge;
 pub mod certificates;
 pub mod cli;
+pub mod cluster;
 pub mod forms;
 pub mod nginx;
 pub mod programs;

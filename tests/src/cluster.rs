@@ -1,0 +1,299 @@
+//! Several real servers on integrated storage that make one cluster, gone when dropped.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::server::{free_port, signal};
+use crate::upstream::Upstream;
+use crate::world::definition;
+use crate::{forms, programs, wait};
+
+/// A cluster with the plugin at `mcp-proxy/`, whose mount may reach loopback.
+///
+/// When it is dropped by a test that holds, the nodes' logs are searched for every secret that
+/// [`Cluster::secret`] gave out.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    root_token: String,
+    secrets: Mutex<Vec<String>>,
+}
+
+/// One server of the cluster, in a directory of its own.
+#[derive(Debug)]
+pub struct Node {
+    process: Child,
+    directory: TempDir,
+    address: String,
+}
+
+impl Cluster {
+    /// Starts so many nodes, joins and unseals them, and enables the plugin. All of them must live
+    /// for a majority of two; a cluster of three survives the loss of one.
+    ///
+    /// # Panics
+    /// When a node doesn't come up.
+    pub async fn start(size: usize) -> Self {
+        let mut nodes = Vec::new();
+        for id in 0..size {
+            nodes.push(Node::start(id).await);
+        }
+        let first = Api::new(&nodes[0].address, "");
+        let shares = json!({ "secret_shares": 1, "secret_threshold": 1 });
+        let keys = first.write("sys/init", shares).await.ok().body;
+        let key = json!({ "key": keys["keys"][0] });
+        let root_token = keys["root_token"].as_str().expect("a token").to_owned();
+        let cluster = Self { nodes, root_token, secrets: Mutex::default() };
+        for (id, node) in cluster.nodes.iter().enumerate() {
+            let api = Api::new(&node.address, "");
+            if id > 0 {
+                let leader = json!({ "leader_api_addr": cluster.nodes[0].address });
+                api.write("sys/storage/raft/join", leader).await.ok();
+            }
+            api.write("sys/unseal", key.clone()).await.ok();
+            if id == 0 {
+                let active = cluster.api(cluster.active().await);
+                // By default a node waits for ten seconds until it may vote.
+                let pilot = json!({ "server_stabilization_time": "1ms" });
+                active.write("sys/storage/raft/autopilot/configuration", pilot).await.ok();
+            }
+        }
+        cluster.settled().await;
+        cluster.enable_plugin().await;
+        cluster
+    }
+
+    /// The node with this number, from 0.
+    pub fn node(&self, id: usize) -> &Node {
+        &self.nodes[id]
+    }
+
+    /// A client of one node, with the root token.
+    pub fn api(&self, id: usize) -> Api {
+        Api::new(&self.nodes[id].address, &self.root_token)
+    }
+
+    /// Waits until one of the nodes that live is active; its number.
+    pub async fn active(&self) -> usize {
+        wait::until("an active node", async || {
+            for id in 0..self.nodes.len() {
+                // A standby answers 429 or 473, a node that was killed not at all.
+                let health = self.api(id).send("GET", "sys/health", None).await;
+                if health.is_ok_and(|health| health.status == 200) {
+                    return Some(id);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// The numbers of an active node and of a standby.
+    pub async fn pair(&self) -> (usize, usize) {
+        let active = self.active().await;
+        (active, (active + 1) % self.nodes.len())
+    }
+
+    /// A fresh secret, which must turn up nowhere but at an upstream.
+    pub fn secret(&self) -> String {
+        let secret = forms::canary();
+        self.secrets.lock().unwrap().push(secret.clone());
+        secret
+    }
+
+    /// An upstream that demands a fresh bearer token, and the service `name` that sends it, written
+    /// through the active node and known to all.
+    pub async fn service(&self, name: &str) -> (Upstream, String) {
+        let token = self.secret();
+        let upstream = Upstream::start().await;
+        let upstream = upstream.demanding("authorization", &format!("Bearer {token}"));
+        let mut fields = definition(&upstream);
+        fields["auth"] = json!("bearer");
+        fields["token"] = json!(token);
+        let path = format!("mcp-proxy/services/{name}");
+        self.api(self.active().await).write(&path, fields).await.ok();
+        for id in 0..self.nodes.len() {
+            wait::until("the service on every node", async || {
+                (self.api(id).read(&path).await.status == 200).then_some(())
+            })
+            .await;
+        }
+        (upstream, token)
+    }
+
+    /// The node on which the plugin made the call with this answer.
+    ///
+    /// # Panics
+    /// When none did, or more than one.
+    pub async fn executed(&self, answer: &Value) -> usize {
+        let request_id = answer["request_id"].as_str().expect("a request_id");
+        // The line is written before the answer, and copied by the server a moment later.
+        let nodes = wait::until("the call's line in a log", async || {
+            let has = |node: &Node| node.log().lines().any(|line| is_call(line, request_id));
+            let nodes: Vec<_> = (0..self.nodes.len()).filter(|&id| has(&self.nodes[id])).collect();
+            (!nodes.is_empty()).then_some(nodes)
+        })
+        .await;
+        assert_eq!(nodes.len(), 1, "made on the nodes {nodes:?}");
+        nodes[0]
+    }
+
+    /// Kills a node as a crash would; its plugin ends by itself.
+    pub async fn kill(&mut self, id: usize) {
+        let process = &mut self.nodes[id].process;
+        signal(process.id(), Signal::KILL);
+        wait::until("the node to be gone", async || process.try_wait().expect("a status")).await;
+    }
+
+    /// Waits until every node votes and knows where to forward to.
+    async fn settled(&self) {
+        wait::until("all nodes to vote", async || {
+            let path = "sys/storage/raft/configuration";
+            let raft = self.api(0).send("GET", path, None).await.ok()?;
+            let servers = raft.data()["config"]["servers"].as_array()?.clone();
+            let voters = servers.iter().filter(|server| server["voter"] == true).count();
+            (voters == self.nodes.len()).then_some(())
+        })
+        .await;
+        for id in 0..self.nodes.len() {
+            wait::until("the node to know the active one", async || {
+                let leader = self.api(id).read("sys/leader").await;
+                (leader.body["leader_address"] == self.nodes[0].address).then_some(())
+            })
+            .await;
+        }
+    }
+
+    async fn enable_plugin(&self) {
+        let mut sums = self.nodes.iter().map(Node::install_plugin);
+        let sum = sums.next().expect("a node");
+        assert!(sums.all(|other| other == sum), "the same binary everywhere");
+        let active = self.api(self.active().await);
+        let entry = json!({ "sha256": sum, "command": PLUGIN });
+        active.write("sys/plugins/catalog/secret/mcp-proxy", entry).await.ok();
+        active.write("sys/mounts/mcp-proxy", json!({ "type": "mcp-proxy" })).await.ok();
+        let config = json!({ "upstream_cidrs": "127.0.0.0/8" });
+        active.write("mcp-proxy/config", config).await.ok();
+        for id in 0..self.nodes.len() {
+            wait::until("the mount on every node", async || {
+                let config = self.api(id).read("mcp-proxy/config").await;
+                (config.status == 200 && config.text.contains("127.0.0.0/8")).then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let secrets = self.secrets.lock().unwrap();
+            for (id, node) in self.nodes.iter().enumerate() {
+                for secret in secrets.iter() {
+                    let found = forms::found(node.log().as_bytes(), secret);
+                    assert!(found.is_empty(), "a secret in the log of node {id}: {found:?}");
+                }
+            }
+        }
+    }
+}
+
+impl Node {
+    async fn start(id: usize) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for folder in ["data", "plugins"] {
+            fs::create_dir(directory.path().join(folder)).expect("a directory");
+        }
+        // A port that is free now may be taken when the server wants it: then it exits at once.
+        for _ in 0..3 {
+            let address = configure(directory.path(), id);
+            let mut process = spawn(directory.path());
+            let api = Api::new(&address, "");
+            let up = wait::until("the node to answer", async || {
+                if process.try_wait().expect("a status").is_some() {
+                    return Some(false);
+                }
+                api.send("GET", "sys/seal-status", None).await.is_ok().then_some(true)
+            })
+            .await;
+            if up {
+                return Self { process, directory, address };
+            }
+        }
+        let log = fs::read_to_string(directory.path().join("server.log")).unwrap_or_default();
+        panic!("the node exits at once: {log}");
+    }
+
+    /// What the server and its plugin have logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// Copies the plugin into the plugin directory; its SHA-256 in hexadecimal.
+    fn install_plugin(&self) -> String {
+        let target = self.directory.path().join("plugins").join(PLUGIN);
+        fs::copy(programs::plugin(), &target).expect("a copy of the plugin");
+        let sum = Command::new("sha256sum").arg(&target).output().expect("sha256sum");
+        let sum = String::from_utf8(sum.stdout).expect("a sum");
+        sum.split_whitespace().next().expect("a sum").to_owned()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Its plugins notice that their host is gone.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const PLUGIN: &str = "vault-plugin-mcp-proxy";
+
+/// Whether a line of a server's log is the plugin's decision on the call `request_id`.
+fn is_call(line: &str, request_id: &str) -> bool {
+    line.contains(PLUGIN) && line.contains(request_id)
+}
+
+fn configure(directory: &Path, id: usize) -> String {
+    let folder = directory.display();
+    let (port, cluster_port) = (free_port(), free_port());
+    // The shortest election time-out, and joined nodes vote soon.
+    let text = format!(
+        "storage \"raft\" {{\n  path = \"{folder}/data\"\n  node_id = \"node-{id}\"\n  \
+         performance_multiplier = 1\n  \
+         autopilot_reconcile_interval = \"1s\"\n  autopilot_update_interval = \"1s\"\n}}\n\
+         listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  \
+         cluster_address = \"127.0.0.1:{cluster_port}\"\n  tls_disable = true\n}}\n\
+         api_addr = \"http://127.0.0.1:{port}\"\n\
+         cluster_addr = \"https://127.0.0.1:{cluster_port}\"\n\
+         plugin_directory = \"{folder}/plugins\"\n\
+         log_level = \"trace\"\n"
+    );
+    fs::write(directory.join("server.hcl"), text).expect("a configuration");
+    format!("http://127.0.0.1:{port}")
+}
+
+fn spawn(directory: &Path) -> Child {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join("server.log"))
+        .expect("a log");
+    Command::new(programs::server())
+        .arg("server")
+        .arg(format!("-config={}", directory.join("server.hcl").display()))
+        .env("HOME", directory)
+        .env("TMPDIR", directory)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the log again"))
+        .stderr(log)
+        .spawn()
+        .expect("the server program")
+}
