@@ -49,7 +49,7 @@ impl Binding {
     pub fn difference(&self, service: &Self) -> Option<Difference> {
         let parts = [
             ("origin", service.origin.to_string(), self.origin.to_string()),
-            ("auth", placement(&service.placement), placement(&self.placement)),
+            ("auth", written_placement(&service.placement), written_placement(&self.placement)),
             ("ca_cert", digest(&service.trust.ca_sha256), digest(&self.trust.ca_sha256)),
             ("tls_server_name", text(&service.trust.server_name), text(&self.trust.server_name)),
             ("tls_pin_sha256", text(&service.trust.pin_sha256), text(&self.trust.pin_sha256)),
@@ -89,7 +89,8 @@ impl fmt::Display for Difference {
     }
 }
 
-fn placement(placement: &Placement) -> String {
+/// The kind with its parameters, as they stand in a command after `auth=`.
+pub(super) fn written_placement(placement: &Placement) -> String {
     let parameters: Vec<String> = placement
         .parameters()
         .into_iter()

@@ -11,10 +11,11 @@ use vault_sdk::{Call, Response};
 
 use super::address::Refusal;
 use super::answer;
+use super::binding::written_placement;
 use super::egress::{EgressError, Limits, TlsFailure, Unreachable};
 use super::origin::Scheme;
 use super::request::ProxyRequest;
-use super::service::Probe;
+use super::service::{Probe, Service};
 use super::{canonicalise, credential, injector, policy, snapshot};
 use crate::engine::{Engine, Outcome, Snapshot};
 use crate::error::{Code, Error, Failure};
@@ -259,11 +260,10 @@ async fn help(
                 return String::new();
             };
             let fingerprint = crate::storage::hex(&fingerprint);
-            // The pin is part of what the secret is bound to.
-            let secret = snapshot.service.placement.written();
             let help = format!(
                 " The certificate presented has the SHA-256 {fingerprint}. If the device itself shows \
-                 the same, pin it: vault write {mount}services/{name} tls_pin_sha256={fingerprint}{secret}"
+                 the same, pin it: {}",
+                pin(mount, snapshot, &fingerprint)
             );
             report.insert("certificate_sha256".into(), fingerprint.into());
             help
@@ -275,6 +275,34 @@ async fn help(
         | EgressError::ResponseTooLarge { .. }
         | EgressError::NoRoom
         | EgressError::Undecodable { .. } => String::new(),
+    }
+}
+
+/// The commands that pin a certificate. The pin is part of what the secret is bound to, so the secret
+/// is written again, where it is kept.
+fn pin(mount: &str, snapshot: &Snapshot, fingerprint: &str) -> String {
+    let Service { name, base, placement, trust, .. } = &snapshot.service;
+    let secret = placement.written();
+    let service = format!("vault write {mount}services/{name} tls_pin_sha256={fingerprint}");
+    match &snapshot.credential {
+        Some(shared) if shared.name != *name => {
+            let mut other = String::new();
+            if trust.ca_sha256.is_some() {
+                other.push_str(" ca_cert=@ca.pem");
+            }
+            if let Some(server_name) = &trust.server_name {
+                other.push_str(" tls_server_name=");
+                other.push_str(server_name);
+            }
+            format!(
+                "vault write {mount}credentials/{} origin={} auth={}{other} \
+                 tls_pin_sha256={fingerprint}{secret} and then: {service}",
+                shared.name,
+                base.origin(),
+                written_placement(placement)
+            )
+        }
+        Some(_) | None => format!("{service}{secret}"),
     }
 }
 
