@@ -3,6 +3,7 @@
 
 mod addresses;
 mod agent;
+mod attribution;
 mod check;
 mod cluster;
 mod deputy;
