@@ -70,7 +70,13 @@ async fn each_way_to_fail_has_its_own_stage() {
         assert_eq!(report["verdict"], "failed", "{name}: {report}");
         assert_eq!(report["stage"], stage, "{name}: {report}");
         assert_eq!(report["code"], code, "{name}: {report}");
-        assert!(report["message"].as_str().unwrap().starts_with(&format!("{code}: ")), "{report}");
+        let message = report["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("{code}: ")), "{report}");
+        if name == "refused" {
+            let [command] = &printed(message)[..] else { panic!("{report}") };
+            run(&world, command, &token).await;
+            assert_eq!(check(&world, name).await["verdict"], "ok");
+        }
     }
 }
 
@@ -110,6 +116,32 @@ async fn an_untrusted_certificate_is_pinned_by_the_command_that_check_prints() {
         assert_eq!(report["verdict"], "ok", "{name}: {report}");
         assert_eq!(upstream.seen().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_shared_credential_is_pinned_where_it_is_kept() {
+    let world = World::start().await;
+    let token = world.secret();
+    let upstream = Upstream::start().await.demanding("x-api-key", &token);
+    let auth = json!({ "auth": "header", "header_name": "X-Api-Key" });
+    let mut credential = json!({ "origin": upstream.url(), "token": token });
+    let mut service = json!({ "base_url": upstream.url(), "credential": "shared" });
+    for fields in [&mut credential, &mut service] {
+        fields.as_object_mut().unwrap().extend(auth.as_object().unwrap().clone());
+    }
+    service["probe_path"] = json!("/a");
+    world.root.write("mcp-proxy/credentials/shared", credential).await.ok();
+    world.root.write("mcp-proxy/services/demo", service).await.ok();
+    let report = check(&world, "demo").await;
+    assert_eq!(report["stage"], "tls", "{report}");
+    let commands = printed(report["message"].as_str().unwrap());
+    assert_eq!(commands.len(), 2, "the credential's, then the service's: {report}");
+    for command in commands {
+        // As a shell would take it.
+        run(&world, &command.replace('"', ""), &token).await;
+    }
+    let report = check(&world, "demo").await;
+    assert_eq!(report["verdict"], "ok", "{report}");
 }
 
 #[tokio::test]

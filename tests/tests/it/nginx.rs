@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use e2e::certificates::{Authority, Pem};
+use e2e::forms;
 use e2e::nginx::{Nginx, Site};
 use e2e::world::World;
 use serde_json::{Value, json};
@@ -67,12 +68,21 @@ async fn nginx_takes_every_kind_of_credential_over_http_1_and_2() {
             let fetched = world.root.write(&get, call).await.ok();
             assert_eq!(fetched.data()["body"], upload, "{name}");
 
+            // An upstream that says what it was sent, compressed.
+            let call = json!({ "path": "/echo" });
+            let echo = world.root.write(&get, call).await.ok();
+            let body = echo.data()["body"].as_str().unwrap();
+            assert_eq!(forms::found(body.as_bytes(), &secret), [""; 0], "{name}: {body}");
+            assert!(body.contains("[redacted: credential of"), "{name}: {body}");
+            assert_eq!(echo.data()["redacted"], 1, "{name}: {body}");
+
             let served = nginx.served();
             for line in [
                 format!("{protocol} GET /{kind}/data.json 401 -"),
                 format!("{protocol} GET /{kind}/data.json 200 gzip"),
                 format!("{protocol} PUT /{kind}/{file} 201 -"),
                 format!("{protocol} GET /{kind}/{file} 200 gzip"),
+                format!("{protocol} GET /{kind}/echo 200 gzip"),
             ] {
                 assert!(served.contains(&line), "{name}: no {line} in {served:#?}");
             }
@@ -92,6 +102,12 @@ async fn demanding(secret: &str, pem: &Pem) -> Nginx {
          map $cookie_sid $by_cookie {{ '{secret}' 1; default 0; }}\n"
     );
     let mut directives = "dav_methods PUT;\n".to_owned();
+    for (kind, _) in kinds() {
+        directives.push_str(&format!(
+            "location = /{kind}/echo {{ return 200 \
+             '{{\"sent\":\"$http_authorization $http_x_api_key $args $http_cookie\"}}'; }}\n"
+        ));
+    }
     for kind in ["bearer", "header", "query_param", "cookie"] {
         directives.push_str(&format!(
             "location /{kind}/ {{ if ($by_{kind} = 0) {{ return 401; }} alias $files/; }}\n"
