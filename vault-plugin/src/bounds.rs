@@ -22,6 +22,8 @@ pub const MAX_IN_FLIGHT: u64 = 512;
 pub const WRAPPED: usize = 128 << 10;
 /// Versions kept of a credential, the one in use included.
 pub const VERSIONS: u64 = 10;
+/// The one in use, and the one before it: until a write is committed, that is the one in use.
+pub const LEAST_VERSIONS: u64 = 2;
 /// Of a description, in characters.
 pub const DESCRIPTION: usize = 120;
 /// Of usage notes, in characters.

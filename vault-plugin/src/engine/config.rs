@@ -61,9 +61,10 @@ impl Ceilings {
             )));
         }
         let max_timeout = ceiling("max_timeout", entry.max_timeout, bounds::MAX_TIMEOUT)?;
-        let max_versions = ceiling("max_versions", entry.max_versions, bounds::VERSIONS)?;
+        let max_versions = entry.max_versions.unwrap_or(bounds::VERSIONS);
+        between("max_versions", max_versions, bounds::LEAST_VERSIONS, bounds::VERSIONS)?;
         Ok(Self {
-            max_versions: usize::try_from(max_versions).unwrap_or(1),
+            max_versions: usize::try_from(max_versions).unwrap_or(usize::MAX),
             upstream_cidrs,
             denied,
             egress_proxy: entry
@@ -111,9 +112,15 @@ fn ceiling(field: &str, value: Option<u64>, most: u64) -> Result<u64, Failure> {
 /// # Errors
 /// `invalid_request` when it isn't from 1 to `most`.
 pub(super) fn within(field: &str, value: u64, most: u64) -> Result<u64, Failure> {
-    if (1..=most).contains(&value) {
+    between(field, value, 1, most)
+}
+
+fn between(field: &str, value: u64, least: u64, most: u64) -> Result<u64, Failure> {
+    if (least..=most).contains(&value) {
         Ok(value)
     } else {
-        Err(Failure::invalid(format!("{field} must be from 1 to {most}. Nothing was changed")))
+        Err(Failure::invalid(format!(
+            "{field} must be from {least} to {most}. Nothing was changed"
+        )))
     }
 }

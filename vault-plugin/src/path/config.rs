@@ -58,7 +58,7 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                 Field::new("paused", FieldType::Bool, "Refuse every call; reads and lists work.")
                     .default("false"),
                 Field::new("pause_reason", FieldType::Str, "Told to callers while paused."),
-                Field::new("max_versions", FieldType::Int, "Versions kept of a credential.")
+                Field::new("max_versions", FieldType::Int, "Versions kept of a credential, 2 to 10.")
                     .default("10"),
                 Field::new("max_timeout", FieldType::Duration, "Ceiling of services' timeout.")
                     .default("60s"),

@@ -55,6 +55,8 @@ impl CredentialEntry {
     /// up to three values and forms.
     pub const MAX_VERSIONS: usize = crate::proxy::redact::MAX_SECRETS / 3;
 
+    const LEAST_VERSIONS: usize = 2;
+
     /// The version in use.
     pub fn current_version(&self) -> Option<&VersionEntry> {
         self.versions.iter().find(|version| version.version == self.current)
@@ -69,7 +71,8 @@ impl CredentialEntry {
     }
 
     /// Adds a version and makes it the current one; of those before, the newest are kept, so that
-    /// there are `keep` in all. Versions newer than `committed` are what a
+    /// there are `keep` in all, or two: the one before is in use until the write is committed, and for
+    /// as long as a standby hasn't heard of it. Versions newer than `committed` are what a
     /// write left that never came to its end: they go, and their numbers aren't used again.
     ///
     /// Gives the new material's id, the version's number, and the material ids that are no longer
@@ -101,7 +104,7 @@ impl CredentialEntry {
             source: "write".to_owned(),
             destroyed: false,
         });
-        while self.versions.len() > keep.clamp(1, Self::MAX_VERSIONS) {
+        while self.versions.len() > keep.clamp(Self::LEAST_VERSIONS, Self::MAX_VERSIONS) {
             dropped.push(self.versions.remove(0).material_id);
         }
         self.current = version;
@@ -129,6 +132,18 @@ mod tests {
         assert_eq!(credential.current_version().unwrap().version, 12);
         let (_, _, gone) = credential.push(12, 2, String::new()).unwrap();
         assert_eq!((credential.versions.len(), gone.len()), (2, 9));
+    }
+
+    #[test]
+    fn the_version_in_use_stays_until_the_write_after_its_successors() {
+        let mut credential = CredentialEntry::new(Owner::Service).unwrap();
+        credential.push(0, 1, String::new()).unwrap();
+        let (_, _, dropped) = credential.push(1, 1, String::new()).unwrap();
+        assert_eq!((credential.versions.len(), dropped.len()), (2, 0));
+        // Version 2 was never committed: what is in use stays once more.
+        credential.push(1, 1, String::new()).unwrap();
+        let versions: Vec<u64> = credential.versions.iter().map(|entry| entry.version).collect();
+        assert_eq!(versions, [1, 3]);
     }
 
     #[test]

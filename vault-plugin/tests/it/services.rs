@@ -296,4 +296,7 @@ async fn versions_kept_are_bounded() {
     mount.write("config", json!({ "max_versions": 2 })).await.unwrap();
     mount.write("services/github", json!({ "token": "the-last-secret" })).await.unwrap();
     assert_eq!(mount.count("material/"), 2);
+    // The one before must outlast the write that replaces it.
+    let refused = mount.write("config", json!({ "max_versions": 1 })).await.unwrap_err();
+    assert!(refused.to_string().contains("from 2 to 10"), "{refused}");
 }
