@@ -28,7 +28,7 @@ pub struct Cluster {
 
 /// One server of the cluster, in a directory of its own.
 #[derive(Debug)]
-pub struct Node {
+struct Node {
     process: Child,
     directory: TempDir,
     address: String,
@@ -70,12 +70,7 @@ impl Cluster {
         cluster
     }
 
-    /// The node with this number, from 0.
-    pub fn node(&self, id: usize) -> &Node {
-        &self.nodes[id]
-    }
-
-    /// A client of one node, with the root token.
+    /// A client of one node, counted from 0, with the root token.
     pub fn api(&self, id: usize) -> Api {
         Api::new(&self.nodes[id].address, &self.root_token)
     }
@@ -95,7 +90,7 @@ impl Cluster {
         .await
     }
 
-    /// The numbers of an active node and of a standby.
+    /// The numbers of the active node and of a standby.
     pub async fn pair(&self) -> (usize, usize) {
         let active = self.active().await;
         (active, (active + 1) % self.nodes.len())
@@ -119,13 +114,19 @@ impl Cluster {
         fields["token"] = json!(token);
         let path = format!("mcp-proxy/services/{name}");
         self.api(self.active().await).write(&path, fields).await.ok();
+        self.everywhere(&path, "base_url", &upstream.url()).await;
+        (upstream, token)
+    }
+
+    /// Waits until every node that lives reads `value` in a field of what is at `path`.
+    pub async fn everywhere(&self, path: &str, field: &str, value: &str) {
         for id in 0..self.nodes.len() {
-            wait::until("the service on every node", async || {
-                (self.api(id).read(&path).await.status == 200).then_some(())
+            wait::until("the same value on every node", async || {
+                let Ok(read) = self.api(id).send("GET", path, None).await else { return Some(()) };
+                (read.data()[field] == value).then_some(())
             })
             .await;
         }
-        (upstream, token)
     }
 
     /// The node on which the plugin made the call with this answer.
@@ -232,7 +233,7 @@ impl Node {
     }
 
     /// What the server and its plugin have logged.
-    pub fn log(&self) -> String {
+    fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()
     }
 
