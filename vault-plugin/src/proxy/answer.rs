@@ -11,7 +11,7 @@ use vault_sdk::Response;
 
 use super::address::Refusal;
 use super::credential::Credential;
-use super::egress::{EgressError, OutcomeUnknown, Room as _, Unreachable, UpstreamResponse};
+use super::egress::{EgressError, OutcomeUnknown, Unreachable, UpstreamResponse};
 use super::headers;
 use super::limits::Reservation;
 use super::redact::Redactor;
@@ -156,10 +156,6 @@ pub async fn redact(
 ) -> Result<Answer, Failure> {
     let UpstreamResponse { status, headers, body, ended_by_close } = response;
     let service = &snapshot.service;
-    // The text, its redacted copy and its JSON form are alive at one time.
-    if !reservation.cover(body.len().saturating_mul(2)) {
-        return Err(failure(service, &EgressError::NoRoom));
-    }
     let kept = headers::filter_response(&headers, &service.allowed_response_headers);
     let (headers, header_hits) = redact_headers(&kept, snapshot);
     let is_json = kept

@@ -7,7 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::egress::Room;
 
-/// Bytes of request and response bodies that all calls of the process hold at one time.
+/// Bytes of request and response bodies that all calls of the process hold at one time. A body counts
+/// once: at its peak a call also holds the redacted copy and the answer's JSON, two to three times as
+/// much.
 pub const BODY_BUDGET: usize = 256 << 20;
 
 /// The budget is kept in units of this many bytes: a semaphore counts in u32 steps.
