@@ -121,19 +121,11 @@ async fn memory_of_large_answers_is_bounded_and_given_back() {
             tokio::spawn(async move { api.write(path, call).await })
         })
         .collect();
-    let mut whole = 0;
     for call in large {
-        let answer = call.await.unwrap();
-        if answer.status == 200 {
-            assert_eq!(answer.data()["body"].as_str().unwrap().len(), LARGE);
-            whole += 1;
-        } else {
-            // An answer counts as it comes and again as what it becomes: so many at one instant are
-            // as much as the process sets aside.
-            answer.refused(424, "response_too_large");
-        }
+        // Half of the byte budget: there is room for all of them.
+        let answer = call.await.unwrap().ok();
+        assert_eq!(answer.data()["body"].as_str().unwrap().len(), LARGE);
     }
-    assert_eq!(whole, LARGE_CALLS, "half of the byte budget: there is room for all");
     let peak = memory(plugin, "VmHWM");
     let started = Instant::now();
     let after = wait::until("the memory to come back", async || {
@@ -142,7 +134,7 @@ async fn memory_of_large_answers_is_bounded_and_given_back() {
     })
     .await;
     println!(
-        "memory of the plugin with {whole} of {LARGE_CALLS} large answers: before {} MiB, at peak {} MiB, after {} MiB ({:?} later)",
+        "memory of the plugin with {LARGE_CALLS} large answers: before {} MiB, at peak {} MiB, after {} MiB ({:?} later)",
         before / MIB,
         peak / MIB,
         after / MIB,

@@ -98,9 +98,12 @@ impl Room for Reservation {
         if bytes <= held.answer {
             return true;
         }
-        // In steps, so that a large answer doesn't ask anew for every frame.
-        let wanted = bytes.max(held.answer.saturating_mul(2)) - held.answer;
-        let Some(more) = take(wanted) else { return false };
+        // In steps, so that a large answer doesn't ask anew for every frame; by the byte when room is
+        // short.
+        let least = bytes - held.answer;
+        let step = least.max(held.answer);
+        let taken = [step, least].into_iter().find_map(|wanted| Some((take(wanted)?, wanted)));
+        let Some((more, wanted)) = taken else { return false };
         held.permit.merge(more);
         held.answer += wanted;
         true
