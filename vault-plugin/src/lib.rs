@@ -32,6 +32,7 @@ mod backend;
 pub mod bounds;
 pub mod engine;
 pub mod error;
+pub mod memory;
 pub mod name;
 mod path;
 pub mod proxy;

@@ -4,9 +4,15 @@ use std::process::ExitCode;
 
 use vault_plugin::engine::Engine;
 
+fn main() -> ExitCode {
+    // Before any thread runs.
+    vault_plugin::memory::give_large_bodies_back();
+    serve()
+}
+
 // Two workers: one more than none, so that a search through a large answer doesn't hold the others
 // up, and no more, since a server has better uses for its cores.
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> ExitCode {
+async fn serve() -> ExitCode {
     vault_sdk::serve::<Engine>("MCP_PROXY_LOG").await
 }
