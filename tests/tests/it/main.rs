@@ -12,6 +12,7 @@ mod explain;
 mod faults;
 mod fixtures;
 mod hostile;
+mod identity;
 mod leak;
 mod leak_kinds;
 mod load;
