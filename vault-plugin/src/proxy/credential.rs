@@ -9,7 +9,15 @@ use crate::name::Name;
 
 /// One version of a credential.
 ///
-/// It can't be cloned, printed or written out:
+/// It can't be written out; what it is bound to can be looked at:
+///
+/// ```
+/// use vault_plugin::proxy::binding::Binding;
+/// use vault_plugin::proxy::credential::Credential;
+/// fn bound(credential: &Credential) -> &Binding {
+///     &credential.binding
+/// }
+/// ```
 ///
 /// ```compile_fail,E0277
 /// fn serializable<T: serde::Serialize>() {}

@@ -25,10 +25,21 @@ pub struct CanonicalRequest {
 /// Leave to make one request. It holds the request, so nothing else can be sent with it, and the
 /// places reserved for it.
 ///
-/// Only [`authorize`] makes one:
+/// Only [`authorize`] makes one; others may look at it:
+///
+/// ```
+/// use vault_plugin::proxy::policy::{CanonicalRequest, Permit};
+/// fn look(permit: &Permit) -> &CanonicalRequest {
+///     permit.request()
+/// }
+/// ```
 ///
 /// ```compile_fail,E0451
-/// let permit = vault_plugin::proxy::policy::Permit { request: todo!(), reservation: todo!() };
+/// use vault_plugin::proxy::limits::Reservation;
+/// use vault_plugin::proxy::policy::{CanonicalRequest, Permit};
+/// fn forge(request: CanonicalRequest, reservation: Reservation) -> Permit {
+///     Permit { request, rule: None, reservation }
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Permit {

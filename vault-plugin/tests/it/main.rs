@@ -9,6 +9,8 @@ mod credentials;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod mount;
 #[cfg(test)]
 mod proxy;
