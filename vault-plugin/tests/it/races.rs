@@ -85,3 +85,45 @@ async fn a_burst_of_callers_shares_one_snapshot() {
     let first = first.unwrap();
     assert!(Arc::ptr_eq(&first, &second.unwrap()) && Arc::ptr_eq(&first, &third.unwrap()));
 }
+
+#[tokio::test]
+async fn of_writers_with_the_same_version_exactly_one_wins() {
+    let mount = Mount::new();
+    mount.write("services/demo", json!({ "base_url": "https://h.example" })).await.unwrap();
+    let writes = (0..20).map(|number| {
+        mount.write("services/demo", json!({ "cas": 1, "description": format!("by {number}") }))
+    });
+    let results = futures_util::future::join_all(writes).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert_eq!(mount.read("services/demo").await.unwrap()["version"], 2);
+}
+
+#[tokio::test]
+async fn a_thousand_callers_of_one_service_are_answered_or_told_that_it_is_busy() {
+    let upstream = Upstream::start(echo).await;
+    let mount = Mount::new();
+    mount.write("config", json!({ "upstream_cidrs": "127.0.0.0/8" })).await.unwrap();
+    let service = json!({
+        "base_url": upstream.base_url, "ca_cert": upstream.ca, "max_in_flight": 32,
+        "auth": "bearer", "token": "a-much-used-secret",
+    });
+    mount.write("services/demo", service).await.unwrap();
+    let calls = (0..1000)
+        .map(|_| mount.handle(Operation::Update, "proxy/demo/GET", json!({ "path": "/" })));
+    let results = futures_util::future::join_all(calls).await;
+    let answered = results.iter().filter(|result| result.is_ok()).count();
+    for result in results {
+        if result.is_err() {
+            assert!(refusal(result).starts_with("busy: "));
+        }
+    }
+    assert!(answered >= 32, "{answered}");
+    assert_eq!(
+        upstream.seen().len(),
+        answered,
+        "each answered call was made once, no other at all"
+    );
+    // Every place was given back.
+    let name = vault_plugin::name::Name::parse("demo").unwrap();
+    assert_eq!(mount.engine.in_flight(&name), 0);
+}
