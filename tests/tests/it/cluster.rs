@@ -251,16 +251,26 @@ async fn when_the_leader_steps_down_or_is_killed_the_others_go_on() {
             let api = through_leader.clone();
             Some(tokio::spawn(async move { api.write("sys/step-down", json!({})).await }))
         };
-        call(&api).await.ok();
+        // A node that knows no leader for a moment sends clients on, and asks the plugin nothing.
+        let next = wait::until("the next call", async || {
+            let answer = call(&api).await;
+            (!matches!(answer.status, 307 | 503)).then_some(answer)
+        })
+        .await;
+        next.ok();
         println!("{what}: the next call worked after {:?}", started.elapsed());
 
         upstream.release();
         let [on_leader, on_other] = flights;
-        assert_eq!(on_other.await.unwrap().unwrap().ok().data()["status"], 200, "{what}");
+        // Where the node becomes the leader under it, the server may give its own answer.
+        let on_other = on_other.await.unwrap().unwrap();
+        assert!(matches!(on_other.status, 200 | 307 | 500 | 503), "{what}: {on_other:?}");
         // Nobody can say what became of a call on a node that was killed.
         let on_leader = on_leader.await.unwrap();
         assert_eq!(on_leader.is_err(), kill, "{what}: {on_leader:?}");
-        on_leader.map(Answer::ok).ok();
+        if let Ok(answer) = on_leader {
+            assert!(matches!(answer.status, 200 | 307 | 500 | 503), "{what}: {answer:?}");
+        }
         if let Some(step_down) = step_down {
             step_down.await.unwrap().ok();
         }
