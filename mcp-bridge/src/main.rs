@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod error;
 mod logging;
+mod private;
 mod process;
 mod proxy;
 mod secret;
