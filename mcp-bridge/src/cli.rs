@@ -33,7 +33,8 @@ Examples:
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
-    /// Address of Vault, for example https://vault.example:8200 [env: VAULT_ADDR]
+    /// Address of Vault, for example https://vault.example:8200; several nodes of one cluster with
+    /// commas between [env: VAULT_ADDR]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) address: Option<String>,
     /// Namespace within Vault [env: VAULT_NAMESPACE]
@@ -75,6 +76,9 @@ pub(crate) struct Settings {
     /// What to log on stderr: error, warn, info, debug or a filter [env: MCP_BRIDGE_LOG]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// File that gets the log as well; stderr then keeps to warnings [env: MCP_BRIDGE_LOG_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
 }
 
 /// What the bridge can do.

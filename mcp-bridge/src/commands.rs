@@ -17,8 +17,11 @@ use crate::{logging, process};
 fn prepare(settings: &cli::Settings, operator: OperatorToken) -> Result<Config, CommandError> {
     let environment = Environment::of_process();
     let config = Config::load(settings, &environment, operator)?;
-    logging::start(config.log.as_deref()).map_err(ConfigErrors::from)?;
+    logging::start(&config.log).map_err(ConfigErrors::from)?;
     process::install_tls_provider();
+    for ignored in &config.ignored {
+        tracing::warn!("{ignored}");
+    }
     if config.vault.is_plain_and_far() {
         tracing::warn!("Vault's address is plain http to another machine: tokens can be read");
     }

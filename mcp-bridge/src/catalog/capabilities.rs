@@ -52,7 +52,8 @@ impl Capabilities {
                 .flat_map(|name| Method::ALL.map(|method| path(mount, name, method)))
                 .collect::<Vec<_>>();
             let body = serde_json::json!({ "paths": paths }).to_string();
-            let reply = session.request(&Request::post("sys/capabilities-self", body)).await?;
+            let request = Request::post("sys/capabilities-self", body).asking_on();
+            let reply = session.request(&request).await?;
             let answer = match reply.status {
                 200 => serde_json::from_slice::<Answer>(&reply.body).ok().map(|a| a.data),
                 status => {

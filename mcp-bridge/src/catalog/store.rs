@@ -53,11 +53,11 @@ impl Store {
     pub(crate) fn new(config: Config) -> Self {
         let credential = format!("{:?}", config.credential);
         let session = Session::new(Client::new(config.vault), config.credential);
-        let (address, namespace) = session.server();
+        let server = session.server();
         let saved = config.cache_dir.as_deref().map(|dir| {
-            let belongs_to =
-                [address, namespace.unwrap_or_default(), config.mount.as_str(), &credential];
-            Saved::new(dir, &belongs_to)
+            let (addresses, namespace) = (server.names(), server.namespace.as_deref());
+            let namespace = namespace.unwrap_or_default();
+            Saved::new(dir, &[&addresses, namespace, config.mount.as_str(), &credential])
         });
         let catalog = saved.as_ref().and_then(Saved::load).map(Arc::new);
         Self {

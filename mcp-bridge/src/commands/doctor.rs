@@ -15,7 +15,7 @@ use crate::vault::{LoginError, Unavailable};
 pub(crate) fn run(settings: &cli::Settings) -> Result<Exit, CommandError> {
     let config = super::prepare(settings, OperatorToken::Ignored)?;
     let mut lines =
-        format!("ok    settings: Vault at {}, engine at {}/\n", config.vault.address, config.mount);
+        format!("ok    settings: Vault at {}, engine at {}/\n", config.vault.names(), config.mount);
     super::block_on(async move {
         let store = Store::new(config);
         let outcome = store.refresh().await;
