@@ -1,8 +1,13 @@
 //! Runs the commands, each in its own file, on one small runtime.
 
 pub(crate) mod call;
+pub(crate) mod client_config;
+pub(crate) mod clients;
 pub(crate) mod doctor;
+mod dry_run;
+pub(crate) mod manual;
 pub(crate) mod policy;
+mod report;
 pub(crate) mod serve;
 pub(crate) mod tools;
 

@@ -19,6 +19,12 @@ pub(crate) enum Exit {
     Unavailable,
     /// The upstream answered 4xx or 5xx, or failed.
     Upstream,
+    /// `doctor` found a late link that doesn't hold: mount, policy, service or client.
+    Broken,
+    /// `doctor` or `status` found that Vault can't be reached or can't work.
+    VaultUnreachable,
+    /// `doctor` or `status` found that the credential can't be read or is refused.
+    CredentialRefused,
 }
 
 impl From<Exit> for ExitCode {
@@ -29,6 +35,9 @@ impl From<Exit> for ExitCode {
             Exit::Refused => 3,
             Exit::Unavailable => 4,
             Exit::Upstream => 22,
+            Exit::Broken => 1,
+            Exit::VaultUnreachable => 20,
+            Exit::CredentialRefused => 21,
         })
     }
 }

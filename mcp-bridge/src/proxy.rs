@@ -104,7 +104,7 @@ pub(crate) struct RefusedCredential {
 /// agent.
 pub(crate) async fn send(store: &Store, call: &ProxyRequest) -> Result<Answer, CallError> {
     let path = format!("{}/proxy/{}/{}", store.mount(), call.service, call.method);
-    let request = Request::post(path, body(call)).with_timeout(LIMIT);
+    let request = Request::post(path, Value::Object(fields(call)).to_string()).with_timeout(LIMIT);
     let reply = match store.session().request(&request).await {
         Ok(reply) => reply,
         Err(SessionError::Login(error)) => return Err(CallError::Login(error)),
@@ -139,8 +139,8 @@ pub(crate) async fn send(store: &Store, call: &ProxyRequest) -> Result<Answer, C
     Ok(answer)
 }
 
-/// Writes the engine's request body.
-fn body(call: &ProxyRequest) -> Vec<u8> {
+/// The engine's fields of a call.
+pub(crate) fn fields(call: &ProxyRequest) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("path".to_owned(), Value::from(call.path.as_str()));
     if !call.query.is_empty() {
@@ -159,7 +159,7 @@ fn body(call: &ProxyRequest) -> Vec<u8> {
     if let Some((field, value)) = payload {
         body.insert(field.to_owned(), value);
     }
-    Value::Object(body).to_string().into_bytes()
+    body
 }
 
 /// Cuts a text into strings that Vault takes: it refuses strings of over 1 MiB.
@@ -331,7 +331,8 @@ pub(crate) fn unknown(store: &Store, service: &str, request_id: Option<String>) 
     CallError::UnknownService { service: service.to_owned(), callable, request_id }
 }
 
-fn policy_flags(mount: &Mount) -> String {
+/// What has to follow `mcp-bridge policy …` for a mount, if it isn't the default.
+pub(crate) fn policy_flags(mount: &Mount) -> String {
     if mount.as_str() == Mount::ENGINE { String::new() } else { format!(" --mount {mount}") }
 }
 
