@@ -94,7 +94,7 @@ impl Outlook {
     fn table(&self, call: &ProxyRequest) -> String {
         let mut table = String::new();
         let mut row = |name: &str, text: &str| {
-            let _ = writeln!(table, "{name:<13} {text}");
+            let _ = writeln!(table, "{name:<13} {}", text.trim_end());
         };
         row("call", &format!("{} {} on {}", call.method, call.path, call.service));
         let held = self.held.as_ref().map(|held| held.join(", ")).unwrap_or_default();

@@ -7,7 +7,9 @@
 )]
 
 mod bridge;
+mod client_config;
 mod commands;
+mod doctor;
 mod eras;
 mod errors;
 mod failover;

@@ -36,8 +36,12 @@ fn an_entry_goes_in_once_and_comes_out_without_a_trace() {
             assert_eq!(client.put(&with, "apis", &entry()).unwrap(), with, "twice is once");
             let after = client.take_out(&with, "apis").unwrap();
             assert!(!after.contains("apis"), "{client:?}: {after}");
-            if before.len() > 3 {
+            if before.lines().count() > 1 {
                 assert_eq!(after, before, "{client:?}");
+            } else if before.len() > 3 {
+                // What stood on one line is spread over several; nothing else changes.
+                let bare = |text: &str| text.split_whitespace().collect::<String>();
+                assert_eq!(bare(&after), bare(before), "{client:?}");
             }
             let other = Entry { command: "/opt/mcp-bridge".to_owned(), args: Vec::new() };
             let moved = client.put(&with, "apis", &other).unwrap();
