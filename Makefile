@@ -35,10 +35,13 @@ check: ## Format, lints, documentation, dependencies
 	@# The bridge's help is written in doc comments: a URL there is text for a terminal.
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::bare-urls" cargo doc --workspace --no-deps --locked --quiet
 	scripts/audit
+	scripts/check-targets
 
-bench: build ## Compare a proxied GET with the upstream alone and with the server's own reads
+bench: build ## Compare a proxied GET with the server's own reads, and the bridge with its peers
 	@scripts/setup server
 	cargo run --release --locked --package e2e --bin bench
+	@scripts/bench-peers
+	cargo run --release --locked --package e2e --bin bench_bridge
 
 proto: ## Generate the protocol bindings anew from proto/
 	UPDATE_BINDINGS=1 cargo test --locked --package proto --test bootstrap

@@ -4,9 +4,11 @@
 mod addresses;
 mod agent;
 mod attribution;
+mod bridges;
 mod check;
 mod cluster;
 mod deputy;
+mod doctor;
 mod engine;
 mod explain;
 mod faults;

@@ -20,7 +20,7 @@ fn an_entry_goes_in_once_and_comes_out_without_a_trace() {
             ],
             Client::Vscode => vec!["", "{\n\t// mine\n\t\"servers\": {\n\t\t\"b\": {},\n\t},\n}\n"],
             Client::Opencode => {
-                vec!["{}\n", "{\n  \"mcp\": { \"b\": {} }, // c\n  \"z\": 1.50\n}\n"]
+                vec!["{}\n", "{\n  \"mcp\": {\n    \"b\": {}\n  }, // c\n  \"z\": 1.50\n}\n"]
             }
             Client::ClaudeCode | Client::ClaudeDesktop | Client::Cursor | Client::Gemini => vec![
                 "",
