@@ -125,6 +125,7 @@ pub(crate) async fn send(store: &Store, call: &ProxyRequest) -> Result<Answer, C
         duration_ms = answer.duration_ms,
         "called"
     );
+    store.saw_permitted(&call.service, call.method).await;
     if let Some(revision) = &answer.catalog_revision {
         store.saw_revision(revision);
     }

@@ -82,7 +82,12 @@ impl Server {
                 continue;
             }
             known = now;
-            if known != *self.listed() && tell().await.is_err() {
+            // Who has listed nothing yet has nothing that is out of date.
+            let outdated = {
+                let listed = self.listed();
+                !listed.is_empty() && known != *listed
+            };
+            if outdated && tell().await.is_err() {
                 return;
             }
         }

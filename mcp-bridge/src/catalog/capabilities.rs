@@ -29,6 +29,16 @@ impl Capabilities {
         self.permitted.remove(name);
     }
 
+    /// Forgets the services of which nothing is permitted, as many as one question can ask of
+    /// again.
+    pub(super) fn forget_refused(&mut self) {
+        let refused = self.permitted.iter().filter(|(_, methods)| methods.is_empty());
+        let refused = refused.map(|(name, _)| name.clone());
+        for name in refused.take(BATCH / Method::ALL.len()).collect::<Vec<_>>() {
+            self.forget(&name);
+        }
+    }
+
     /// Learns what isn't known yet of some services.
     ///
     /// # Errors

@@ -120,6 +120,23 @@ impl Store {
         self.refreshing.lock().await.forget(name);
     }
 
+    /// Has the next refresh ask again for services of which nothing was permitted: an agent that
+    /// asks what it may call may have been allowed more since.
+    pub(crate) async fn doubt_refused(&self) {
+        self.refreshing.lock().await.forget_refused();
+    }
+
+    /// Takes note that Vault let a call pass. If that is news, the operator has changed the policy.
+    pub(crate) async fn saw_permitted(&self, name: &ServiceName, method: Method) {
+        let known = self.snapshot().catalog.is_some_and(|catalog| {
+            catalog.find(name.as_str()).is_some_and(|s| !s.permitted.contains(&method))
+        });
+        if known {
+            self.doubt(name).await;
+            self.stale.notify_one();
+        }
+    }
+
     /// Keeps the catalog fresh: until the first is there, after hints, and regularly while anybody
     /// wants to hear of changes. Never returns.
     pub(crate) async fn maintain(&self) {

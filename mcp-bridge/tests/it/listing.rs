@@ -106,6 +106,33 @@ async fn only_what_the_policy_permits_is_listed() {
 }
 
 #[tokio::test]
+async fn what_an_operator_allows_later_is_found_by_asking_and_by_calling() {
+    let vault = Vault::start().await;
+    vault.script().permitted = Some(HashSet::from(["nothing/GET".into()]));
+    let machine = Machine::new();
+    let mut bridge = machine.serve(&vault);
+    bridge.initialize("2025-11-25").await;
+    bridge.request("tools/list", json!({})).await;
+    let (text, _) = bridge.call("list_services", json!({})).await;
+    assert!(text.starts_with("No service is available to this agent yet."), "{text}");
+    // The user was told, and the operator did it: the next question finds it, for the same token.
+    vault.script().permitted = Some(HashSet::from(["github/GET".into()]));
+    let (text, _) = bridge.call("list_services", json!({})).await;
+    assert!(text.contains("- github: About github. Allowed: GET /**."), "{text}");
+    bridge.notification("notifications/tools/list_changed").await;
+    // So does a call that works all at once.
+    vault.script().permitted = Some(HashSet::from(["github/GET".into(), "sonarr/GET".into()]));
+    bridge.request("tools/list", json!({})).await;
+    assert!(!bridge.call("proxy_read", json!({ "service": "sonarr", "path": "/" })).await.1);
+    bridge.notification("notifications/tools/list_changed").await;
+    let tools = bridge.request("tools/list", json!({})).await["result"]["tools"].clone();
+    let names = &tools[1]["inputSchema"]["properties"]["service"]["enum"];
+    assert_eq!(names, &json!(["github", "sonarr"]));
+    assert_eq!(vault.arrivals("auth/approle/login").len(), 1);
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn one_service_is_told_in_full() {
     let vault = Vault::start().await;
     {
