@@ -6,6 +6,7 @@ mod agent;
 mod attribution;
 mod bridges;
 mod check;
+mod clients;
 mod cluster;
 mod deputy;
 mod doctor;
