@@ -1,5 +1,6 @@
 //! Turns flags, environment and file into settings that can be used as they are.
 
+mod address;
 mod file;
 mod layer;
 pub(crate) mod names;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use reqwest::Url;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::names::{self, Name};
-use super::{ConfigError, CredentialSource, Environment, Mount};
+use super::{ConfigError, CredentialSource, Environment, Mount, address};
 use crate::catalog::ServiceName;
 use crate::cli;
 use crate::secret::VaultToken;
@@ -18,7 +18,7 @@ pub(super) struct Layer {
     #[serde(skip)]
     source: Source,
     /// One URL, or several with commas between.
-    #[serde(deserialize_with = "one_or_several")]
+    #[serde(deserialize_with = "address::one_or_several")]
     pub(super) address: Option<String>,
     pub(super) namespace: Option<String>,
     pub(super) mount: Option<String>,
@@ -165,9 +165,9 @@ impl Layers {
             let mut of_source = self.layers.iter().filter(|layer| layer.source == source);
             of_source.find_map(|layer| layer.address.clone())
         };
-        let home = parse_addresses(&address(Source::File)?)?;
+        let home = address::parse_all(&address(Source::File)?)?;
         let foreign = |text: &String| {
-            parse_addresses(text).is_none_or(|urls| urls.iter().any(|url| !home.contains(url)))
+            address::parse_all(text).is_none_or(|urls| urls.iter().any(|url| !home.contains(url)))
         };
         if address(Source::Flags).as_ref().is_some_and(foreign) {
             return self.invalid(
@@ -178,7 +178,7 @@ impl Layers {
         }
         let text = address(Source::Environment).filter(foreign)?;
         // An address that can't be read might hold a password.
-        let shown = parse_addresses(&text).map_or_else(String::new, |urls| {
+        let shown = address::parse_all(&text).map_or_else(String::new, |urls| {
             format!(" ({})", urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", "))
         });
         let layer = self.layers.iter_mut().find(|layer| layer.source == Source::Environment)?;
@@ -218,7 +218,7 @@ impl Layers {
             self.missing(names::ADDRESS, "the address of Vault, like https://vault.example:8200");
             return None;
         };
-        match parse_addresses(&text) {
+        match address::parse_all(&text) {
             Some(urls) => {
                 self.check_namespace();
                 Some(urls)
@@ -389,38 +389,4 @@ enum Kind {
     Token(PathBuf),
     AppRole,
     Both(String),
-}
-
-/// Reads `"URL"`, `"URL,URL"` or `["URL", "URL"]`.
-fn one_or_several<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "address must be a URL or a list of URLs")]
-    enum Addresses {
-        One(String),
-        Several(Vec<String>),
-    }
-    Ok(Some(match Addresses::deserialize(input)? {
-        Addresses::One(text) => text,
-        Addresses::Several(texts) => texts.join(","),
-    }))
-}
-
-fn parse_addresses(text: &str) -> Option<Vec<Url>> {
-    text.split(',').map(parse_address).collect()
-}
-
-fn parse_address(text: &str) -> Option<Url> {
-    let mut url = Url::parse(text.trim()).ok()?;
-    let sound = matches!(url.scheme(), "http" | "https")
-        && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    if !sound {
-        return None;
-    }
-    let path = format!("{}/", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    Some(url)
 }
