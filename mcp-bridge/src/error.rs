@@ -238,23 +238,7 @@ impl CallError {
                 )
             }
             Self::CredentialRefused { service, mount, credential, request_id } => {
-                let stored = credential.as_ref().map_or_else(String::new, |credential| {
-                    let day = credential.stored.get(..10).unwrap_or_default();
-                    format!(" (version {}, stored {day})", credential.version)
-                });
-                let place = match credential {
-                    Some(credential) if credential.name != *service => {
-                        format!("credentials/{}", credential.name)
-                    }
-                    Some(_) | None => format!("services/{service}"),
-                };
-                format!(
-                    "\"{service}\" answered 401: it refused the credential that Vault \
-                     holds{stored}. This isn't your mistake and you can't fix it; don't ask the \
-                     user for a key. Tell the user that an operator must renew it: vault write \
-                     {mount}/{place} token=-{}",
-                    with_id(request_id.as_deref())
-                )
+                refused(service, mount, credential.as_deref()) + &with_id(request_id.as_deref())
             }
             Self::Engine { text, .. } => text.clone(),
             Self::OutcomeUnknown { service, cause, read } => {
@@ -283,6 +267,29 @@ impl CallError {
                 .to_owned(),
         }
     }
+}
+
+/// An upstream's 401, in words that never lead a model to ask its user for a key.
+fn refused(service: &str, mount: &str, credential: Option<&RefusedCredential>) -> String {
+    let advice = "This isn't your mistake and you can't fix it; don't ask the user for a key. \
+                  Tell the user that an operator must";
+    let Some(credential) = credential else {
+        return format!(
+            "\"{service}\" answered 401: it demands a credential, and Vault sends it none. \
+             {advice} store one: vault write {mount}/services/{service} auth=bearer token=-"
+        );
+    };
+    let place = if credential.name == service {
+        format!("services/{service}")
+    } else {
+        format!("credentials/{}", credential.name)
+    };
+    format!(
+        "\"{service}\" answered 401: it refused the credential that Vault holds (version {}, stored \
+         {}). {advice} renew it: vault write {mount}/{place} token=-",
+        credential.version,
+        credential.stored.get(..10).unwrap_or_default()
+    )
 }
 
 fn unknown_service(service: &str, callable: &[String]) -> String {

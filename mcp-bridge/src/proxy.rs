@@ -272,6 +272,9 @@ async fn of_engine(store: &Store, call: &ProxyRequest, error: EngineError) -> Ca
                 request_id,
             };
         }
+        EngineCode::OutcomeUnknown if text.contains("repeat") && !call.method.is_safe() => {
+            advise(&text, "proxy_read", "Use proxy_read for that, then decide.")
+        }
         EngineCode::OutcomeUnknown => advise(
             &text,
             "repeat",
@@ -290,23 +293,20 @@ async fn of_engine(store: &Store, call: &ProxyRequest, error: EngineError) -> Ca
             advise(&text, "Allowed:", &advice)
         }
         EngineCode::Busy => advise(&text, "again", "Nothing was sent. Try again in a few seconds."),
-        EngineCode::ServiceDisabled | EngineCode::Paused => advise(
+        EngineCode::ServiceDisabled | EngineCode::Paused => for_the_user(
             &text,
-            "operator",
             "Nothing was sent. Retrying won't help. Tell the user; an operator switched it off.",
         ),
         EngineCode::CredentialMissing
         | EngineCode::CredentialExpired
         | EngineCode::BindingChanged
-        | EngineCode::AddressForbidden => advise(
+        | EngineCode::AddressForbidden => for_the_user(
             &text,
-            "operator",
             "Nothing was sent. This isn't your mistake. Tell the user that an operator must \
              mend it.",
         ),
-        EngineCode::UpstreamUnreachable | EngineCode::TlsFailed => advise(
+        EngineCode::UpstreamUnreachable | EngineCode::TlsFailed => for_the_user(
             &text,
-            "the user",
             "Nothing was sent. Not your mistake. Try once more in a minute; then tell the user \
              that the service seems to be down.",
         ),
@@ -324,6 +324,19 @@ async fn of_engine(store: &Store, call: &ProxyRequest, error: EngineError) -> Ca
 /// The advice, unless the engine's text already gives it.
 fn advise(text: &str, mark: &str, advice: &str) -> String {
     if text.contains(mark) { String::new() } else { format!(" {advice}") }
+}
+
+/// The advice on what only an operator can mend, who doesn't read what the agent does: where the
+/// engine's text names the operator, it remains to pass it on.
+fn for_the_user(text: &str, advice: &str) -> String {
+    let advised = text.contains("the user") || text.contains("once more");
+    match (advised, text.contains("operator")) {
+        (true, _) => String::new(),
+        (false, false) => format!(" {advice}"),
+        (false, true) if text.ends_with('.') => " Tell the user.".to_owned(),
+        // It ends with a command to be typed.
+        (false, true) => " (tell the user)".to_owned(),
+    }
 }
 
 /// The error of a name that the agent can't call.
@@ -359,5 +372,9 @@ mod tests {
     fn advice_is_given_once() {
         assert_eq!(advise("Don't repeat it.", "repeat", "Don't repeat it."), "");
         assert_eq!(advise("It hung.", "repeat", "Don't repeat it."), " Don't repeat it.");
+        assert_eq!(for_the_user("It's down.", "Tell the user."), " Tell the user.");
+        assert_eq!(for_the_user("Down. Then tell the user.", "Wait."), "");
+        assert_eq!(for_the_user("An operator must look.", "Wait."), " Tell the user.");
+        assert_eq!(for_the_user("An operator: write a=b", "Wait."), " (tell the user)");
     }
 }

@@ -96,7 +96,7 @@ impl<R: AsyncRead + Unpin> Stdio<R> {
                 self.queue.push_back(message);
             }
             Ok(None) => {}
-            Err(invalid) => drop(self.out.send(&invalid)),
+            Err(invalid) => drop(self.out.send(&invalid.refusal())),
         }
     }
 
@@ -118,7 +118,7 @@ impl<R: AsyncRead + Unpin> Stdio<R> {
             match parse(member.get().as_bytes()) {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => {}
-                Err(invalid) => answers.push(line_of(&invalid)),
+                Err(invalid) => answers.push(line_of(&invalid.refusal())),
             }
         }
         let ids = messages.iter().filter_map(|message| match message {
@@ -251,21 +251,29 @@ async fn write(mut writer: impl AsyncWrite + Unpin, mut lines: mpsc::UnboundedRe
 
 /// Reads one message. What isn't JSON, and what is a notification of nobody's, is none: a reply to
 /// it might be answered in turn.
-fn parse(text: &[u8]) -> Result<Option<Incoming>, Outgoing> {
+fn parse(text: &[u8]) -> Result<Option<Incoming>, Invalid> {
     let error = match serde_json::from_slice::<Incoming>(text) {
         Ok(message) => return Ok(Some(message)),
         Err(error) => error,
     };
     // Not the line: it may hold what is private.
     tracing::debug!(line = error.line(), column = error.column(), "a line that is no message");
-    let invalid = |id| refusal("The message isn't JSON-RPC 2.0.", id);
     match serde_json::from_slice::<Shape>(text) {
         Ok(Shape { id: None, method: Some(_) }) => Ok(None),
         Ok(Shape { id, method: _ }) => {
-            Err(invalid(id.and_then(|id| serde_json::from_value::<RequestId>(id).ok())))
+            Err(Invalid(id.and_then(|id| serde_json::from_value::<RequestId>(id).ok())))
         }
-        Err(error) if error.is_data() => Err(invalid(None)),
+        Err(error) if error.is_data() => Err(Invalid(None)),
         Err(_) => Ok(None),
+    }
+}
+
+/// JSON that is no message, with its id if it has one.
+struct Invalid(Option<RequestId>);
+
+impl Invalid {
+    fn refusal(self) -> Outgoing {
+        refusal("The message isn't JSON-RPC 2.0.", self.0)
     }
 }
 

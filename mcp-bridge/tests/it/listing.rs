@@ -100,8 +100,10 @@ async fn only_what_the_policy_permits_is_listed() {
          - github: About github. Allowed: GET /**. Base: https://github.example/api\n\
          - s7: About s7. Allowed: POST /**. Base: https://s7.example/api"
     );
-    // What was learned stays for the token's life.
-    assert_eq!(vault.arrivals("sys/capabilities-self").len(), 3);
+    // What is permitted stays known for the token's life; of what isn't, one question asks again.
+    assert_eq!(vault.arrivals("sys/capabilities-self").len(), 4);
+    bridge.call("proxy_read", json!({ "service": "github", "path": "/" })).await;
+    assert_eq!(vault.arrivals("sys/capabilities-self").len(), 4);
     bridge.finish().await;
 }
 
@@ -202,6 +204,7 @@ const HOME: [(&str, &str); 15] = [
 ];
 
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the numbers are what one wants to see")]
 async fn fifteen_services_cost_a_model_under_twelve_hundred_tokens() {
     let vault = Vault::start().await;
     let services = HOME.map(|(name, description)| {

@@ -244,3 +244,95 @@ async fn a_live_agent_follows_what_operators_change() {
     assert!(answer.is_error && answer.text.starts_with("unknown_service: "), "{}", answer.text);
     agent.leave().await;
 }
+
+#[tokio::test]
+async fn every_refusal_reads_as_agreed() {
+    let world = World::start().await;
+    let (demanding, _) = world.service("demo").await;
+    let upstream = e2e::upstream::Upstream::start().await;
+    let write = async |name: &str, more: serde_json::Value| {
+        let mut fields = definition(&upstream);
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.root.write(&format!("mcp-proxy/services/{name}"), fields).await.ok();
+    };
+    write("ruled", json!({ "rules": "allow GET /a/**, allow POST /b" })).await;
+    write("slow", json!({ "timeout": 1 })).await;
+    write("small", json!({ "max_response_bytes": 1024 })).await;
+    let gone = e2e::upstream::Upstream::start().await;
+    write("down", json!({ "base_url": gone.url(), "ca_cert": gone.ca() })).await;
+    drop(gone);
+    write("off", json!({ "enabled": false })).await;
+    let open = json!({ "base_url": demanding.url(), "ca_cert": demanding.ca() });
+    write("open", open).await;
+    let role =
+        world.app_role("agent", &READER.replace("demo/GET", "+/+").replace("demo", "+")).await;
+    let mut agent = Bridge::start(world.server.address(), &role).await;
+    agent.request("tools/list", json!({})).await;
+    let _demanding = demanding.demanding("authorization", "Bearer another");
+    let day = "(version 1, stored 20";
+    for (service, method, path, expected) in [
+        (
+            "ruled",
+            "DELETE",
+            "/a/b",
+            vec![
+                "denied_by_rule: \"ruled\" doesn't allow DELETE /a/b. Allowed: GET /a/**; POST /b. \
+                 Nothing was sent. Use an allowed call, or tell the user that an operator would \
+                 have to change the rules.",
+            ],
+        ),
+        (
+            "slow",
+            "POST",
+            "/stall",
+            vec!["outcome_unknown: ", "Don't repeat it", "Use proxy_read for that, then decide."],
+        ),
+        ("small", "GET", "/size/5000", vec!["response_too_large: ", "The request was sent. Ask"]),
+        (
+            "down",
+            "GET",
+            "/a",
+            vec![
+                "upstream_unreachable: Vault can't reach \"down\": it refused the connection. \
+                 Nothing was sent.",
+                "Try once more in a minute; then tell the user that it seems to be down.",
+            ],
+        ),
+        (
+            "off",
+            "GET",
+            "/a",
+            vec!["service_disabled: ", "Nothing was sent. Retrying won't help", "tell the user"],
+        ),
+        (
+            "demo",
+            "GET",
+            "/a",
+            vec![
+                "credential_refused: \"demo\" answered 401: it refused the credential that Vault \
+                 holds",
+                day,
+                "don't ask the user for a key. Tell the user that an operator must renew it: \
+                 vault write mcp-proxy/services/demo token=-",
+            ],
+        ),
+        (
+            "open",
+            "GET",
+            "/a",
+            vec!["credential_refused: ", "Vault sends it none.", "don't ask the user for a key."],
+        ),
+    ] {
+        let call = json!({ "service": service, "method": method, "path": path });
+        let answer = agent.call("proxy_request", call).await;
+        assert!(answer.is_error, "{service}: {}", answer.text);
+        let mut rest = &*answer.text;
+        for part in expected {
+            let at = rest.find(part).unwrap_or_else(|| panic!("no {part:?} in: {}", answer.text));
+            rest = &rest[at + part.len()..];
+        }
+        assert!(!answer.text.contains("API key"), "{}", answer.text);
+        assert!(answer.text.contains("(request_id "), "{}", answer.text);
+    }
+    agent.leave().await;
+}
