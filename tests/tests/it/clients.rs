@@ -226,17 +226,22 @@ async fn the_inspector_finds_nothing_to_complain_of_in_any_era() {
     }
 }
 
-/// Runs a coding agent's own list of its MCP servers. Without an account no model can be asked, so
-/// that is as far as it goes.
-async fn list(stage: &Stage, program: &Path, arguments: &[&str]) -> String {
+/// A coding agent in a home of its own, with the bridge's settings in its configuration alone.
+fn agent(stage: &Stage, program: &Path) -> Command {
     let mut command = stage.command(program);
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", clients().join("bin").display());
     command.env_clear().env("HOME", stage.home.path()).env("PATH", path).env("NO_COLOR", "1");
     // What they would report to their makers; there is no way out in the tests' network anyway.
     command.env("DISABLE_TELEMETRY", "1").env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
-    command.args(arguments);
-    let output = tokio::time::timeout(LIMIT, command.output()).await.expect("a list in time");
-    let output = output.unwrap();
+    command
+}
+
+/// Runs a coding agent's own list of its MCP servers. Without an account no model can be asked, so
+/// that is as far as it goes.
+async fn list(stage: &Stage, program: &Path, arguments: &[&str]) -> String {
+    let mut command = agent(stage, program);
+    let output = tokio::time::timeout(LIMIT, command.args(arguments).output());
+    let output = output.await.expect("a list in time").unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     text(&output.stdout) + &text(&output.stderr)
 }
@@ -308,7 +313,7 @@ async fn gemini_cli_connects_from_its_own_configuration() {
 }
 
 #[tokio::test]
-async fn codex_lists_it_from_its_own_configuration() {
+async fn codex_connects_from_its_own_configuration() {
     let vendor = "agents/node_modules/codex-linux-x64/vendor/x86_64-unknown-linux-musl";
     let Some(codex) = fetched(&format!("{vendor}/bin/codex")) else { return };
     let stage = Stage::set().await;
@@ -318,13 +323,27 @@ async fn codex_lists_it_from_its_own_configuration() {
         .iter()
         .map(|(name, value)| format!("{name} = {}\n", json!(value)))
         .collect::<String>();
+    // A model that nobody serves: a conversation starts the servers before it asks the model.
+    let model = "model = \"none\"\nmodel_provider = \"none\"\n[model_providers.none]\n\
+                 name = \"none\"\nbase_url = \"http://127.0.0.1:9/v1\"\nwire_api = \"responses\"\n\
+                 request_max_retries = 0\nstream_max_retries = 0\n";
     let settings = format!(
-        "[mcp_servers.apis]\ncommand = {}\nargs = {}\n\n[mcp_servers.apis.env]\n{variables}",
+        "{model}[mcp_servers.apis]\ncommand = {}\nargs = {}\n\n[mcp_servers.apis.env]\n{variables}",
         json!(command),
         json!([bridge, home])
     );
     write(stage.home.path(), ".codex/config.toml", &settings);
     let listed = list(&stage, &codex, &["mcp", "list"]).await;
     assert!(listed.contains("apis") && listed.contains("enabled"), "{listed}");
-    println!("Codex connects only in a conversation, which needs an account: listed, not started");
+    // It goes on to ask the model for as long as it is left alone.
+    let mut conversation = agent(&stage, &codex);
+    conversation.args(["exec", "--skip-git-repo-check", "hello"]);
+    let _conversation = conversation.spawn().unwrap();
+    e2e::wait::until("Codex to list the tools", async || {
+        let got = fs::read_to_string(stage.home.path().join("out")).unwrap_or_default();
+        got.contains("\"proxy_request\"").then_some(())
+    })
+    .await;
+    let (sent, _) = stage.transcript();
+    println!("Codex begins with {}", sent[0]["method"]);
 }
