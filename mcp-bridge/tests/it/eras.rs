@@ -288,3 +288,26 @@ async fn a_subscription_hears_only_what_it_asked_for_and_ends_when_it_is_withdra
     assert_eq!(bridge.kept("notifications/tools/list_changed"), 0, "told once");
     bridge.finish().await;
 }
+
+#[tokio::test]
+async fn a_stateless_call_that_asks_for_progress_hears_that_it_still_runs() {
+    let (vault, _machine, mut bridge) = serve().await;
+    let slow = crate::vault::answered(json!({ "status": 200, "body": "late" }));
+    vault.answer("github/GET", slow.set_delay(std::time::Duration::from_millis(5_600)));
+    let mut meta = meta();
+    let call = |meta: &Value| {
+        json!({ "_meta": meta, "name": "proxy_read",
+                "arguments": { "service": "github", "path": "/" } })
+    };
+    let quiet = bridge.start_request("tools/call", call(&meta)).await;
+    meta["progressToken"] = json!(7);
+    let id = bridge.start_request("tools/call", call(&meta)).await;
+    let progress = bridge.next().await;
+    assert_eq!(progress["method"], "notifications/progress", "{progress}");
+    assert_eq!(progress["params"]["progressToken"], 7);
+    for id in [id, quiet] {
+        assert_eq!(bridge.response(&id).await["result"]["resultType"], "complete");
+    }
+    assert_eq!(bridge.kept("notifications/progress"), 0);
+    bridge.finish().await;
+}
