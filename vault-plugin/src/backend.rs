@@ -20,7 +20,7 @@ them with the credential injected and hands back the answer without it.
 No path of this engine gives a stored credential back.";
 
     fn new(_setup: Setup) -> Self {
-        Self::default()
+        Self::in_process()
     }
 
     fn paths() -> Vec<Path<Self>> {

@@ -251,6 +251,18 @@ pub fn no_time(service: &Service) -> Failure {
     )
 }
 
+/// The process before this one ended while it made this very call.
+pub fn sent_before(service: &Service) -> Failure {
+    Failure::new(
+        Code::OutcomeUnknown,
+        format!(
+            "the plugin's process ended while this call to \"{}\" was under way, so it may have \
+             taken effect. It wasn't sent again. Don't repeat it; look first whether it happened",
+            service.name
+        ),
+    )
+}
+
 /// The code of a failure on the way.
 pub fn code(error: &EgressError) -> Code {
     match error {
