@@ -167,6 +167,7 @@ mod request;
 mod response;
 mod router;
 mod serve;
+mod spec;
 mod storage;
 mod system_view;
 mod test_mount;
