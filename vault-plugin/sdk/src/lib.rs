@@ -181,6 +181,7 @@ pub use request::{Call, Caller};
 pub use response::Response;
 pub use router::{Incoming, Router};
 pub use serve::{serve, serve_as};
+pub use spec::Spec;
 pub use storage::{InMemoryStorage, Storage, StorageError};
 pub use system_view::{Entity, ReplicationState, StaticSystemView, SystemView, SystemViewError};
 pub use test_mount::TestMount;
