@@ -21,6 +21,8 @@ mod once;
 mod pause;
 mod policy;
 mod requests;
+mod sdk_example;
 mod tenants;
 mod tls;
+mod upgrade;
 mod versions;
