@@ -15,6 +15,7 @@ mod hostile;
 mod identity;
 mod leak;
 mod leak_kinds;
+mod lifecycle;
 mod load;
 mod nginx;
 mod once;
