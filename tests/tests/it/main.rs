@@ -11,6 +11,7 @@ mod engine;
 mod explain;
 mod faults;
 mod fixtures;
+mod hcl;
 mod hostile;
 mod identity;
 mod leak;
