@@ -1,6 +1,6 @@
 # The whole interface of this repository; `make` alone prints it. Each verb does its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help build demo dev-vault test check bench proto clean
+.PHONY: help build dist demo dev-vault test check bench proto clean
 
 PYTHON := .cache/venv/bin/python
 # Nothing may send what is meant for loopback to somebody's proxy.
@@ -15,6 +15,9 @@ help: ## Show this list
 build: ## Build both programs (release); 7 minutes the first time on 2 cores
 	@test -x target/release/mcp-bridge || echo "Building both programs: about 7 minutes on 2 cores, this once."
 	cargo build --release --locked
+
+dist: ## Build what is handed out, into target/dist: static plugin, bridge, sums, bills of materials
+	scripts/dist
 
 demo: build ## See it work: seven shows on a real server, a real upstream and a real MCP client
 	@scripts/setup server demo
