@@ -67,7 +67,7 @@ impl Spec {
         let mut fields = vec![Field::new("keys", List, "The names, sorted.")];
         let detail: Vec<Field> = detail.into_iter().collect();
         if !detail.is_empty() {
-            fields.push(Field::new("key_info", Pairs, "Detail, by name.").of(detail));
+            fields.push(Field::new("key_info", Pairs, "Detail, by name.").of(detail).optional());
         }
         self.data("The names.", fields).empty("There are none.")
     }

@@ -20,12 +20,22 @@ pub enum FieldError {
     )]
     SecretInClear,
     /// `A=b,C=d`: one pair or two, nobody can tell.
-    #[error(
-        "has a comma before another name=value, so it may be one value or two. Repeat the field for \
-         each name (x=A=b x=C=d), or give JSON: '{{\"A\":\"b\",\"C\":\"d\"}}', or \
-         '{{\"A\":\"b,C=d\"}}' for a value with a comma"
-    )]
+    #[error("has a comma before another name=value, so it may be one value or two")]
     AmbiguousPairs,
+}
+
+impl FieldError {
+    /// What is wrong with a field's value, with the spelling that is taken.
+    pub(crate) fn about(&self, field: &str) -> String {
+        match self {
+            Self::Wanted(_) | Self::SecretInClear => format!("{field} {self}"),
+            Self::AmbiguousPairs => format!(
+                "{field} {self}. Repeat the field for each name: {field}=A=b {field}=C=d. Or give \
+                 JSON: '{{\"A\":\"b\",\"C\":\"d\"}}', or '{{\"A\":\"b,C=d\"}}' for a value with a \
+                 comma"
+            ),
+        }
+    }
 }
 
 use FieldError::Wanted;

@@ -42,7 +42,7 @@ pub(super) fn parse<B: Send + Sync + 'static>(
             continue;
         }
         let value = parse_field(field.kind, &raw, operation == Operation::Patch)
-            .map_err(|error| Error::invalid(format!("invalid_request: {name} {error}")))?;
+            .map_err(|error| Error::invalid(format!("invalid_request: {}", error.about(&name))))?;
         fields.insert(field.name, value);
     }
     Ok(fields)

@@ -24,11 +24,11 @@ pub(super) fn mount<B: Send + Sync + 'static>(purpose: &str, paths: &[Path<B>]) 
 pub(super) fn path<B: Send + Sync + 'static>(path: &Path<B>) -> String {
     let mut text = format!("Path:        {}\n\n{}\n", shown(path), path.synopsis);
     if !path.description.is_empty() {
-        let _ = write!(text, "\n## DESCRIPTION\n\n{}\n", path.description);
+        let _ = write!(text, "\n## DESCRIPTION\n\n{}\n", wrapped(path.description, ""));
     }
     text.push_str("\n## OPERATIONS\n\n");
     for (operation, endpoint) in &path.operations {
-        let _ = writeln!(text, "    {operation}\n        {}", endpoint.spec.summary);
+        let _ = writeln!(text, "    {operation}\n{}", wrapped(endpoint.spec.summary, "        "));
         for (status, description) in answers(*operation, &endpoint.spec) {
             let _ = writeln!(text, "        {status}: {description}");
         }
@@ -44,11 +44,33 @@ pub(super) fn path<B: Send + Sync + 'static>(path: &Path<B>) -> String {
     if !fields.is_empty() {
         text.push_str("## PARAMETERS\n\n");
         for field in fields {
-            let _ = write!(text, "    {} ({})\n        ", field.name, field.kind.as_str());
-            let _ = write!(text, "{}\n\n", described(field));
+            let _ = writeln!(text, "    {} ({})", field.name, field.kind.as_str());
+            let _ = writeln!(text, "{}\n", wrapped(&described(field), "        "));
         }
     }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
     text
+}
+
+/// Breaks the lines that are too long for a terminal, and indents all.
+fn wrapped(text: &str, indent: &str) -> String {
+    const WIDTH: usize = 100;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let mut broken = format!("{indent}{}", words.next().unwrap_or_default());
+        for word in words {
+            if broken.len() + 1 + word.len() > WIDTH {
+                lines.push(std::mem::replace(&mut broken, format!("{indent}{word}")));
+            } else {
+                broken.push(' ');
+                broken.push_str(word);
+            }
+        }
+        lines.push(broken);
+    }
+    lines.join("\n")
 }
 
 /// What a field means, with its default or that it is read only.

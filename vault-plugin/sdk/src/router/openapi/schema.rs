@@ -74,11 +74,27 @@ fn answered(field: &Field) -> Value {
         }
         (kind, _) => self::kind(kind),
     };
-    schema.insert("description".into(), field.help.into());
+    schema.insert("description".into(), described_answer(field).into());
     if field.optional {
         schema.insert("nullable".into(), true.into());
     }
     schema.into()
+}
+
+/// Hosts drop `additionalProperties`, so the objects of a map are told in words as well.
+fn described_answer(field: &Field) -> String {
+    if field.kind != FieldType::Pairs || field.nested.is_empty() {
+        return field.help.to_owned();
+    }
+    let parts: Vec<String> = field
+        .nested
+        .iter()
+        .map(|part| {
+            let optional = if part.optional { ", may be null" } else { "" };
+            format!("{} ({}{optional})", part.name, part.kind.as_str())
+        })
+        .collect();
+    format!("{} Each: {}.", field.help, parts.join(", "))
 }
 
 fn kind(kind: FieldType) -> Map<String, Value> {
