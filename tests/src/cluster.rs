@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::api::Api;
-use crate::server::{free_port, signal};
+use crate::server::{children, free_port, sha256, signal};
 use crate::upstream::Upstream;
 use crate::world::definition;
 use crate::{forms, programs, wait};
@@ -23,6 +23,7 @@ use crate::{forms, programs, wait};
 pub struct Cluster {
     nodes: Vec<Node>,
     root_token: String,
+    unseal_key: Value,
     secrets: Mutex<Vec<String>>,
 }
 
@@ -41,6 +42,13 @@ impl Cluster {
     /// # Panics
     /// When a node doesn't come up.
     pub async fn start(size: usize) -> Self {
+        let cluster = Self::start_bare(size).await;
+        cluster.enable_plugin().await;
+        cluster
+    }
+
+    /// The same without the plugin, on any node.
+    pub async fn start_bare(size: usize) -> Self {
         let mut nodes = Vec::new();
         for id in 0..size {
             nodes.push(Node::start(id).await);
@@ -48,16 +56,16 @@ impl Cluster {
         let first = Api::new(&nodes[0].address, "");
         let shares = json!({ "secret_shares": 1, "secret_threshold": 1 });
         let keys = first.write("sys/init", shares).await.ok().body;
-        let key = json!({ "key": keys["keys"][0] });
+        let unseal_key = json!({ "key": keys["keys"][0] });
         let root_token = keys["root_token"].as_str().expect("a token").to_owned();
-        let cluster = Self { nodes, root_token, secrets: Mutex::default() };
+        let cluster = Self { nodes, root_token, unseal_key, secrets: Mutex::default() };
         for (id, node) in cluster.nodes.iter().enumerate() {
             let api = Api::new(&node.address, "");
             if id > 0 {
                 let leader = json!({ "leader_api_addr": cluster.nodes[0].address });
                 api.write("sys/storage/raft/join", leader).await.ok();
             }
-            api.write("sys/unseal", key.clone()).await.ok();
+            api.write("sys/unseal", cluster.unseal_key.clone()).await.ok();
             if id == 0 {
                 let active = cluster.api(cluster.active().await);
                 // By default a node waits for ten seconds until it may vote.
@@ -66,8 +74,24 @@ impl Cluster {
             }
         }
         cluster.settled().await;
-        cluster.enable_plugin().await;
         cluster
+    }
+
+    /// Copies a program into a node's plugin directory as `file`; its SHA-256 in hexadecimal.
+    pub fn install(&self, id: usize, program: &Path, file: &str) -> String {
+        let target = self.nodes[id].directory.path().join("plugins").join(file);
+        fs::copy(program, &target).expect("a copy of the plugin");
+        sha256(&target)
+    }
+
+    /// The plugin's processes on a node.
+    pub fn plugins(&self, id: usize) -> Vec<u32> {
+        children(self.nodes[id].process.id())
+    }
+
+    /// What a node and its plugins have logged so far.
+    pub fn log(&self, id: usize) -> String {
+        self.nodes[id].log()
     }
 
     /// A client of one node, counted from 0, with the root token.
@@ -153,6 +177,19 @@ impl Cluster {
         wait::until("the node to be gone", async || process.try_wait().expect("a status")).await;
     }
 
+    /// Stops a node, if it still runs, starts it again and unseals it.
+    pub async fn restart(&mut self, id: usize) {
+        self.kill(id).await;
+        let node = &mut self.nodes[id];
+        node.process = spawn(node.directory.path());
+        let api = Api::new(&node.address, "");
+        wait::until("the node to answer", async || {
+            api.send("GET", "sys/seal-status", None).await.is_ok().then_some(())
+        })
+        .await;
+        api.write("sys/unseal", self.unseal_key.clone()).await.ok();
+    }
+
     /// Waits until every node votes and knows where to forward to.
     async fn settled(&self) {
         wait::until("all nodes to vote", async || {
@@ -173,7 +210,8 @@ impl Cluster {
     }
 
     async fn enable_plugin(&self) {
-        let mut sums = self.nodes.iter().map(Node::install_plugin);
+        let plugin = programs::plugin();
+        let mut sums = (0..self.nodes.len()).map(|id| self.install(id, &plugin, PLUGIN));
         let sum = sums.next().expect("a node");
         assert!(sums.all(|other| other == sum), "the same binary everywhere");
         let active = self.api(self.active().await);
@@ -235,15 +273,6 @@ impl Node {
     /// What the server and its plugin have logged.
     fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()
-    }
-
-    /// Copies the plugin into the plugin directory; its SHA-256 in hexadecimal.
-    fn install_plugin(&self) -> String {
-        let target = self.directory.path().join("plugins").join(PLUGIN);
-        fs::copy(programs::plugin(), &target).expect("a copy of the plugin");
-        let sum = Command::new("sha256sum").arg(&target).output().expect("sha256sum");
-        let sum = String::from_utf8(sum.stdout).expect("a sum");
-        sum.split_whitespace().next().expect("a sum").to_owned()
     }
 }
 

@@ -152,17 +152,7 @@ impl Server {
 
     /// The processes of the plugin.
     pub fn plugins(&self) -> Vec<u32> {
-        // /proc/<pid>/stat: pid, (name), state, parent; the server starts plugins alone.
-        let parent = self.process.id().to_string();
-        let processes = fs::read_dir("/proc").expect("/proc");
-        let pids = processes.flatten().filter_map(|entry| {
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            let (head, tail) = stat.rsplit_once(") ")?;
-            let mut fields = tail.split(' ');
-            let (state, ppid) = (fields.next()?, fields.next()?);
-            (ppid == parent && state != "Z").then(|| head.split(' ').next()?.parse().ok())?
-        });
-        pids.collect()
+        children(self.process.id())
     }
 
     /// Kills every process of the plugin, as the kernel would when out of memory, and waits until
@@ -222,6 +212,21 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The processes that a server has started: plugins alone.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
+    // /proc/<pid>/stat: pid, (name), state, parent.
+    let parent = parent.to_string();
+    let processes = fs::read_dir("/proc").expect("/proc");
+    let pids = processes.flatten().filter_map(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (head, tail) = stat.rsplit_once(") ")?;
+        let mut fields = tail.split(' ');
+        let (state, ppid) = (fields.next()?, fields.next()?);
+        (ppid == parent && state != "Z").then(|| head.split(' ').next()?.parse().ok())?
+    });
+    pids.collect()
 }
 
 /// A file's SHA-256 in hexadecimal.

@@ -174,7 +174,8 @@ impl From<LoadError> for Error {
     }
 }
 
-/// What an operator does after a downgrade: the version that wrote the entry is still registered.
+/// What an operator does after a downgrade, or where an upgrade reached one node alone: the version
+/// that wrote the entry is registered.
 fn newer(key: &str, version: &str) -> Failure {
     let this = Form::current().version;
     let text = if version.is_empty() {
@@ -182,9 +183,9 @@ fn newer(key: &str, version: &str) -> Failure {
     } else {
         format!(
             "version {version} of this engine wrote {key} in a form that version {this}, which runs \
-             now, doesn't know. Nothing was changed or sent. An operator installs {version} or newer \
-             again: vault secrets tune -plugin-version=v{version} <mount>/ && \
-             vault plugin reload -mounts=<mount>/"
+             on this node, doesn't know. Nothing was changed or sent. An operator has {version} or \
+             newer run on every node: vault secrets tune -plugin-version=v{version} <mount>/ && \
+             vault plugin reload -scope=global -mounts=<mount>/"
         )
     };
     Failure::new(Code::ServiceDisabled, text)

@@ -6,6 +6,7 @@ mod agent;
 mod attribution;
 mod check;
 mod cluster;
+mod cluster_life;
 mod deputy;
 mod engine;
 mod explain;
