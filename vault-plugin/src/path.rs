@@ -227,7 +227,7 @@ mod fields {
     pub(super) const CAS: Field = Field::new(
         "cas",
         FieldType::Int,
-        "Write only if this is the current version; 0: only if it doesn't exist.",
+        "Only if this is the current version; 0: only if it doesn't exist.",
     );
     pub(super) const OPTIONS: Field =
         Field::new("options", FieldType::Json, "The same in KV's spelling: {\"cas\":3}.");

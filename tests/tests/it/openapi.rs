@@ -134,10 +134,8 @@ fn validated(document: &Value) -> Result<(), String> {
     std::fs::write(&file, document.to_string()).unwrap();
     let python = programs::root().join(".cache/venv/bin/python");
     let validator = ["-m", "openapi_spec_validator", "--schema", "3.0"];
-    let output = Command::new(&python).args(validator).arg(&file).output();
-    let output = output.unwrap_or_else(|error| {
-        panic!("{}: {error}; run: scripts/setup openapi", python.display())
-    });
+    assert!(python.exists(), "{} is missing; run: scripts/setup openapi", python.display());
+    let output = Command::new(python).args(validator).arg(&file).output().unwrap();
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert!(!said[1].contains("No module"), "{}; run: scripts/setup openapi", said[1]);
     if output.status.success() { Ok(()) } else { Err(said.concat()) }

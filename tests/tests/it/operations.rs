@@ -313,6 +313,14 @@ async fn check_and_set_is_spelt_as_in_kv_too() {
     let both = json!({ "cas": 5, "options": { "cas": 6 }, "timeout": 3 });
     api.write(DEMO, both).await.refused(400, "invalid_request");
     assert_eq!(api.read(DEMO).await.ok().data()["version"], 5);
+    // A delete takes it in its query.
+    for (path, version) in [(DEMO, 5), (shared, 1)] {
+        api.delete(&format!("{path}?cas=9")).await.refused(400, "check_and_set_failed");
+        api.read(path).await.ok();
+        let cas = format!("cas={version}");
+        run(api, &["delete", path, &cas]).await;
+        assert_eq!(api.read(path).await.status, 404, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -198,10 +198,7 @@ fn services(world: &World, upstream: &e2e::upstream::Upstream) -> Vec<(&'static 
 
 /// One field as a write of it alone needs it: a binding is written as a whole.
 fn with_its_company(all: &Value, name: &str, value: Value) -> Value {
-    let mut fields = match all["origin"] {
-        Value::Null => json!({}),
-        _ => all.clone(),
-    };
+    let mut fields = if all["origin"].is_null() { json!({}) } else { all.clone() };
     fields[name] = value;
     fields
 }

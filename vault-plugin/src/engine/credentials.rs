@@ -164,16 +164,24 @@ impl Engine {
         Ok(Some(CredentialView { entry, binding }))
     }
 
-    /// Deletes a shared credential with all its versions; nothing there is no error.
+    /// Deletes a shared credential with all its versions; nothing there is no error. With `cas` that
+    /// must be its current version.
     ///
     /// # Errors
-    /// `invalid_request` while a service names it; storage's own.
-    pub async fn delete_credential(&self, storage: &dyn Storage, name: &Name) -> Result<(), Error> {
+    /// `invalid_request` while a service names it, `check_and_set_failed`, with nothing changed;
+    /// storage's own.
+    pub async fn delete_credential(
+        &self,
+        storage: &dyn Storage,
+        name: &Name,
+        cas: Option<u64>,
+    ) -> Result<(), Error> {
         let _one = self.writes.lock().await;
         let key = format!("{CREDENTIALS}{name}");
         let entry: Option<CredentialEntry> = storage::load(storage, &key).await?;
         refuse_own(storage, name, entry.as_ref()).await?;
         let Some(entry) = entry else { return Ok(()) };
+        check_and_set(cas, entry.current, false)?;
         if let Some(user) = user_of(storage, name).await? {
             return Err(Failure::invalid(format!(
                 "the service \"{user}\" uses this credential. Nothing was deleted. Change or delete \

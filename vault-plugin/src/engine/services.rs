@@ -167,17 +167,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Deletes a service with its own credential; nothing there is no error.
+    /// Deletes a service with its own credential; nothing there is no error. With `cas` it must be
+    /// of that version.
     ///
     /// # Errors
-    /// Storage's own.
-    pub async fn delete_service(&self, storage: &dyn Storage, name: &Name) -> Result<(), Error> {
+    /// `check_and_set_failed`, with nothing changed; storage's own.
+    pub async fn delete_service(
+        &self,
+        storage: &dyn Storage,
+        name: &Name,
+        cas: Option<u64>,
+    ) -> Result<(), Error> {
         let _one = self.writes.lock().await;
         let key = format!("{SERVICES}{name}");
         let own_key = format!("{CREDENTIALS}{name}");
         let Some(entry): Option<ServiceEntry> = storage::load(storage, &key).await? else {
             return Ok(());
         };
+        check_and_set(cas, entry.version, false)?;
         let deleted: Result<(), Error> = async {
             let gone = storage.delete(&key).await;
             self.forget(&key);

@@ -56,6 +56,7 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                 Operation::Delete,
                 Effect::MayWrite,
                 Spec::new("Deletes all versions. Refused while a service names it.")
+                    .query([fields::CAS])
                     .empty("It isn't there any more."),
                 handler(delete),
             ),
@@ -324,7 +325,8 @@ fn binding(fields: &mut Fields, by_digest: bool) -> Result<Option<Definition>, F
     Ok(Some(definition))
 }
 
-async fn delete(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
-    engine.delete_credential(call.storage.as_ref(), &name(&call)?).await?;
+async fn delete(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
+    let cas = cas(&mut call.fields)?;
+    engine.delete_credential(call.storage.as_ref(), &name(&call)?, cas).await?;
     Ok(Response::empty())
 }

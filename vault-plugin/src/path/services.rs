@@ -81,7 +81,9 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
             .operation(
                 Operation::Delete,
                 Effect::MayWrite,
-                Spec::new("Deletes it with its own credential.").empty("It isn't there any more."),
+                Spec::new("Deletes it with its own credential.")
+                    .query([fields::CAS])
+                    .empty("It isn't there any more."),
                 handler(delete),
             ),
     ]
@@ -410,7 +412,8 @@ pub(super) fn auth_parameters(definition: &mut Definition, fields: &mut Fields) 
     }
 }
 
-async fn delete(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
-    engine.delete_service(call.storage.as_ref(), &name(&call)?).await?;
+async fn delete(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
+    let cas = cas(&mut call.fields)?;
+    engine.delete_service(call.storage.as_ref(), &name(&call)?, cas).await?;
     Ok(Response::empty())
 }
