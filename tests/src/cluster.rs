@@ -47,11 +47,23 @@ impl Cluster {
         cluster
     }
 
+    /// The same where no standby serves a request itself.
+    pub async fn start_without_standby_reads(size: usize) -> Self {
+        let cluster = Self::start_with(size, "disable_standby_reads = true\n").await;
+        cluster.enable_plugin().await;
+        cluster
+    }
+
     /// The same without the plugin, on any node.
     pub async fn start_bare(size: usize) -> Self {
+        Self::start_with(size, "").await
+    }
+
+    /// The same with a line more in every node's configuration.
+    async fn start_with(size: usize, setting: &str) -> Self {
         let mut nodes = Vec::new();
         for id in 0..size {
-            nodes.push(Node::start(id).await);
+            nodes.push(Node::start(id, setting).await);
         }
         let first = Api::new(&nodes[0].address, "");
         let shares = json!({ "secret_shares": 1, "secret_threshold": 1 });
@@ -245,14 +257,14 @@ impl Drop for Cluster {
 }
 
 impl Node {
-    async fn start(id: usize) -> Self {
+    async fn start(id: usize, setting: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         for folder in ["data", "plugins"] {
             fs::create_dir(directory.path().join(folder)).expect("a directory");
         }
         // A port that is free now may be taken when the server wants it: then it exits at once.
         for _ in 0..3 {
-            let address = configure(directory.path(), id);
+            let address = configure(directory.path(), id, setting);
             let mut process = spawn(directory.path());
             let api = Api::new(&address, "");
             let up = wait::until("the node to answer", async || {
@@ -291,7 +303,7 @@ fn is_call(line: &str, request_id: &str) -> bool {
     line.contains(PLUGIN) && line.contains(request_id)
 }
 
-fn configure(directory: &Path, id: usize) -> String {
+fn configure(directory: &Path, id: usize, setting: &str) -> String {
     let folder = directory.display();
     let (port, cluster_port) = (free_port(), free_port());
     // The shortest election time-out, and joined nodes vote soon.
@@ -304,7 +316,7 @@ fn configure(directory: &Path, id: usize) -> String {
          api_addr = \"http://127.0.0.1:{port}\"\n\
          cluster_addr = \"https://127.0.0.1:{cluster_port}\"\n\
          plugin_directory = \"{folder}/plugins\"\n\
-         log_level = \"trace\"\n"
+         log_level = \"trace\"\n{setting}"
     );
     fs::write(directory.join("server.hcl"), text).expect("a configuration");
     format!("http://127.0.0.1:{port}")

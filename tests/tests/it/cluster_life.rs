@@ -1,6 +1,8 @@
 //! A plugin's life in a cluster: a node without the file, an upgrade that reaches every node.
 #![expect(clippy::print_stdout, reason = "findings are for people")]
 
+use std::path::PathBuf;
+
 use e2e::cli;
 use e2e::cluster::Cluster;
 use e2e::upstream::Upstream;
@@ -15,8 +17,20 @@ const CALL: &str = "mcp-proxy/proxy/demo/GET";
 
 #[tokio::test]
 async fn a_node_without_the_file_says_so_and_works_once_it_has_it() {
+    node_with(None, "no such file or directory").await;
+}
+
+#[tokio::test]
+async fn a_node_with_another_file_says_so_and_works_once_it_has_the_right_one() {
+    node_with(Some(programs::bridge()), "checksums did not match").await;
+}
+
+async fn node_with(file: Option<PathBuf>, reason: &str) {
     let mut cluster = Cluster::start_bare(3).await;
     let (active, lacking) = cluster.pair().await;
+    if let Some(file) = file {
+        cluster.install(lacking, &file, FILE);
+    }
     let whole = (lacking + 1) % 3;
     let sum = cluster.install(active, &programs::plugin(), FILE);
     cluster.install(whole, &programs::plugin(), FILE);
@@ -30,8 +44,8 @@ async fn a_node_without_the_file_says_so_and_works_once_it_has_it() {
     .await;
     let log = cluster.log(lacking);
     let said = log.lines().find(|line| line.contains("failed to create mount entry"));
-    println!("without the file: {}", said.unwrap_or_default());
-    assert!(said.is_some_and(|line| line.contains("no such file or directory")), "{log}");
+    println!("{}", said.unwrap_or_default());
+    assert!(log.contains(reason), "{log}");
 
     // The first write into the mount ends OpenBao 2.7's process on such a node.
     api.write("mcp-proxy/config", json!({ "upstream_cidrs": "127.0.0.0/8" })).await.ok();
@@ -101,6 +115,19 @@ async fn an_upgrade_reaches_every_node_by_the_command_that_a_refusal_ends_with()
         let answer = cluster.api(id).write(CALL, call.clone()).await.ok();
         assert_eq!(answer.data()["status"], 200, "{}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn without_standby_reads_the_leader_makes_every_call() {
+    let cluster = Cluster::start_without_standby_reads(2).await;
+    let (active, standby) = cluster.pair().await;
+    let (upstream, _) = cluster.service("demo").await;
+    let call = json!({ "path": "/a" });
+    let answer = cluster.api(standby).write(CALL, call).await.ok();
+    assert_eq!(answer.data()["status"], 200, "{}", answer.text);
+    assert_eq!(cluster.executed(answer.data()).await, active);
+    assert_eq!(upstream.seen().len(), 1);
+    assert_eq!(cluster.plugins(standby), [0; 0], "no process where nothing asks it");
 }
 
 async fn running(cluster: &Cluster, id: usize) -> String {

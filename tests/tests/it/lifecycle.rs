@@ -202,6 +202,37 @@ async fn what_the_server_says_of_a_wrong_plugin_directory_stands_in_the_readme()
 }
 
 #[tokio::test]
+async fn the_readmes_lines_upgrade_and_make_a_second_name() {
+    let world = World::start().await;
+    let (_upstream, _) = world.service("demo").await;
+    let later = programs::plugin().with_file_name("examples").join("later");
+    let sum = world.server.install(&later, "vault-plugin-mcp-proxy-0.99.0");
+    let starts = [
+        "vault plugin register -sha256=SUM -command=vault-plugin-mcp-proxy-0.1.1",
+        "vault secrets tune -plugin-version=v0.1.1",
+        "vault plugin reload -scope=global",
+    ];
+    let here = |line: String| line.replace("0.1.1", "0.99.0").replace("=SUM", &format!("={sum}"));
+    let lines = starts.map(readme).map(here);
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let output = shell(&world.server, &world.root, &lines).await;
+    assert!(output.status.success(), "{output:?}");
+    let mounts = world.root.read("sys/mounts").await.ok();
+    assert_eq!(mounts.data()["mcp-proxy/"]["running_plugin_version"], "v0.99.0");
+    works(&world.root, "mcp-proxy").await;
+
+    let second = README.lines().filter(|line| line.contains("mcp-proxy-team-b"));
+    let second: Vec<_> =
+        second.map(|line| here(line.to_owned().replace("0.1.0", "0.99.0"))).collect();
+    let second: Vec<&str> = second.iter().map(String::as_str).collect();
+    assert_eq!(second.len(), 2);
+    let output = shell(&world.server, &world.root, &second).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(world.root.read("team-b/info").await.status, 200);
+    assert_eq!(world.server.plugins().len(), 2);
+}
+
+#[tokio::test]
 async fn the_plugin_reads_the_variables_that_it_is_registered_with_and_the_servers() {
     let upstream = Upstream::start().await;
     // A proxy from the environment would get the calls; nobody listens there.
