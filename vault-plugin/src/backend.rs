@@ -50,3 +50,18 @@ No path of this engine gives a stored credential back.";
         self.forget_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{CONFIG, CREDENTIALS, REVISION, SERVICES, USAGE};
+
+    #[test]
+    fn the_prefix_of_secrets_and_no_other_is_wrapped_by_the_seal() {
+        let wrapped = Engine::special_paths().seal_wrap_storage;
+        assert_eq!(wrapped, [MATERIAL]);
+        for key in [CONFIG, REVISION, SERVICES, CREDENTIALS, USAGE] {
+            assert!(!key.starts_with(MATERIAL), "{key}");
+        }
+    }
+}
