@@ -16,7 +16,7 @@ build: ## Build both programs (release); 7 minutes the first time on 2 cores
 	@test -x target/release/mcp-bridge || echo "Building both programs: about 7 minutes on 2 cores, this once."
 	cargo build --release --locked
 
-demo: build ## See it work: seven shows on a real server, a real upstream and a real MCP client
+demo: build ## See it work: eight shows on a real server, a real upstream and a real MCP client
 	@scripts/setup server demo
 	@$(PYTHON) scripts/demo
 
