@@ -25,7 +25,7 @@ dev-vault: build ## Keep a ready server in the foreground (in memory, or kept wi
 	@$(PYTHON) scripts/dev_vault
 
 test: ## Run every test, unit to end-to-end; 7 minutes the first time on 2 cores
-	@scripts/setup server nginx
+	@scripts/setup server nginx openapi
 	@echo "Building and running all tests: about 7 minutes the first time on 2 cores."
 	@scripts/test
 

@@ -3,8 +3,9 @@
 # performs calls too. What else the stanzas mean is in single.hcl.
 
 storage "raft" {
-  path    = "/opt/openbao/data"
-  node_id = "node1"
+  path                   = "/opt/openbao/data"
+  node_id                = "node1"
+  performance_multiplier = 1 # the shortest wait for a leader
 
   # The one that `operator init` is sent to, once, becomes the leader; the others find it.
   retry_join {

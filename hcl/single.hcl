@@ -6,8 +6,9 @@
 # Copy to /etc/openbao/openbao.hcl, then change the name in api_addr and the plugin's sum.
 
 storage "raft" {
-  path    = "/opt/openbao/data"
-  node_id = "one"
+  path                   = "/opt/openbao/data"
+  node_id                = "one"
+  performance_multiplier = 1 # the shortest wait for a leader
 }
 
 listener "tcp" {
@@ -39,7 +40,8 @@ seal "static" {
 }
 
 # Values are hashed; README.md lists which fields are safe to see. When this file can't be written, the
-# server refuses all requests: watch the disk, and rotate with SIGHUP.
+# server refuses all requests: watch the disk; SIGHUP opens a rotated file. The stanza stays as it was
+# at the first start, path included: else neither the server starts nor a backup opens.
 audit "file" "main" {
   options {
     file_path = "/var/log/openbao/audit.log"
@@ -57,11 +59,11 @@ plugin "secret" "mcp-proxy" {
   sha256sum = "PLUGIN_SHA256"
 }
 
-# Backup, from a token that may read sys/storage/raft/snapshot (hcl/backup.hcl). The file is as
+# Backup, from a token that may read sys/storage/raft/snapshot (backup.hcl). The file is as
 # encrypted as the storage:
 #
 #   bao operator raft snapshot save /var/backups/openbao-$(date +%F).snap
 #
-# Restore, on a new and initialised server with the same unseal key:
+# Restore, on a new and initialised server with the same unseal key and this same file:
 #
 #   bao operator raft snapshot restore -force /var/backups/openbao-2026-01-31.snap

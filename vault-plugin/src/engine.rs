@@ -26,6 +26,7 @@ use crate::storage::{self, ConfigEntry, SERVICES, ServiceEntry};
 
 pub use config::{Ceilings, DANGER_FIELDS};
 pub use credentials::{CredentialWrite, WrittenCredential};
+pub use definition::in_force;
 pub use health::{Health, Outcome};
 use kept::Kept;
 pub use services::{ServiceWrite, WrittenService};
@@ -205,8 +206,13 @@ impl Engine {
         let _one = self.writes.lock().await;
         let mut entry: ConfigEntry =
             storage::load(storage, storage::CONFIG).await?.unwrap_or_default();
+        let before = entry.clone();
         change(&mut entry)?;
         Ceilings::parse(&entry)?;
+        if config::in_force(&entry) == config::in_force(&before) {
+            // Nothing is opened anew for it.
+            return Ok(());
+        }
         let stored = storage::store(storage, storage::CONFIG, &entry).await;
         self.forget(storage::CONFIG);
         Ok(stored?)

@@ -24,6 +24,8 @@ pub struct CredentialWrite {
     pub cas: Option<u64>,
     /// What it is bound to, as a definition's fields; `None` keeps the current version's binding.
     pub binding: Option<Definition>,
+    /// The binding's certificates by their digest, as they are read: instead of `ca_cert`.
+    pub ca_sha256: Option<String>,
     /// The secret values; without one nothing changes.
     pub material: Material,
     /// Remembered with the secret.
@@ -81,7 +83,9 @@ impl Engine {
                     )
                     .into());
                 }
-                service.binding()
+                let mut binding = service.binding();
+                trust_by_digest(&mut binding, write.ca_sha256)?;
+                binding
             }
             (None, Some(bound)) => binding::from_entry(bound)?,
             (None, None) => {
@@ -221,6 +225,23 @@ pub(super) async fn complete(
         material.complete(USERNAME, &mut Material::from_map(before.secret));
     }
     Ok(())
+}
+
+/// Takes the digest of `ca_cert` for the certificates themselves.
+fn trust_by_digest(binding: &mut Binding, digest: Option<String>) -> Result<(), Failure> {
+    let Some(digest) = digest.map(|digest| digest.to_ascii_lowercase()) else { return Ok(()) };
+    if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Failure::invalid("ca_sha256 is 64 hex digits. Nothing was changed"));
+    }
+    match &binding.trust.ca_sha256 {
+        Some(given) if *given != digest => Err(Failure::invalid(
+            "ca_sha256 isn't the digest of ca_cert: give one of them. Nothing was changed",
+        )),
+        Some(_) | None => {
+            binding.trust.ca_sha256 = Some(digest);
+            Ok(())
+        }
+    }
 }
 
 /// A write without a secret may only say again what holds.

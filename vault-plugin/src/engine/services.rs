@@ -49,7 +49,7 @@ pub struct WrittenService {
 }
 
 impl Engine {
-    /// Writes a service.
+    /// Writes a service. What changes nothing isn't stored, and has the version that there was.
     ///
     /// # Errors
     /// `invalid_request`, `address_forbidden`, `binding_changed` and `check_and_set_failed`, with
@@ -75,6 +75,13 @@ impl Engine {
         {
             // A read shows the own credential under this name; written back, it means the same.
             definition.credential = None;
+        }
+        let in_force = |definition: &Definition| definition::in_force(definition, &mount.ceilings);
+        if let Some(before) = &before
+            && in_force(&definition) == in_force(&before.definition)
+        {
+            // A read writes defaults out; written back, they are the defaults still.
+            definition = before.definition.clone();
         }
         let (service, destination) =
             definition::parse(&write.name, &definition, &mount.entry, &mount.ceilings)?;
@@ -103,6 +110,13 @@ impl Engine {
         warnings::weakened(previous, &entry.definition, &mut warnings);
         warnings::local_name(&entry.definition, &mut warnings);
 
+        if let Some(before) = &before
+            && plan.made().is_none()
+            && (&before.own, &before.definition) == (&entry.own, &entry.definition)
+        {
+            let version = before.version;
+            return Ok(WrittenService { version, credential_version: None, warnings });
+        }
         let outcome = self.commit(storage, &key, &write, &plan, &entry, own_before.is_some()).await;
         self.forget(&key);
         self.forget(&format!("{CREDENTIALS}{}", write.name));

@@ -19,12 +19,23 @@ pub enum FieldError {
         "a secret must be a JSON string; this value now stands in clear in the audit log: change it"
     )]
     SecretInClear,
+    /// `A=b,C=d`: one pair or two, nobody can tell.
+    #[error(
+        "has a comma before another name=value, so it may be one value or two. Repeat the field for \
+         each name (x=A=b x=C=d), or give JSON: '{{\"A\":\"b\",\"C\":\"d\"}}', or \
+         '{{\"A\":\"b,C=d\"}}' for a value with a comma"
+    )]
+    AmbiguousPairs,
 }
 
 use FieldError::Wanted;
 
-/// Parses the JSON text of one field.
-pub(crate) fn parse(kind: FieldType, raw: &RawValue) -> Result<FieldValue, FieldError> {
+/// Parses the JSON text of one field; in a patch, pairs are changes of those there are.
+pub(crate) fn parse(
+    kind: FieldType,
+    raw: &RawValue,
+    patch: bool,
+) -> Result<FieldValue, FieldError> {
     let value: Value = serde_json::from_str(raw.get())
         .map_err(|_| Wanted("not valid JSON, or nested too deep"))?;
     match (&value, kind) {
@@ -55,7 +66,16 @@ pub(crate) fn parse(kind: FieldType, raw: &RawValue) -> Result<FieldValue, Field
         ),
         FieldType::List => FieldValue::List(list(value, &[","])?),
         FieldType::Items => FieldValue::List(list(value, &[", ", "\n"])?),
-        FieldType::Pairs => FieldValue::Pairs(pairs(value)?),
+        FieldType::Ints => FieldValue::Ints(ints(value)?),
+        FieldType::Pairs => {
+            let changes = pairs(value, patch)?;
+            if patch {
+                FieldValue::PairChanges(changes)
+            } else {
+                let kept = |(name, value): (_, Option<_>)| value.map(|value| (name, value));
+                FieldValue::Pairs(changes.into_iter().filter_map(kept).collect())
+            }
+        }
         FieldType::Text => FieldValue::Str(pieces(value)?),
         FieldType::Json => match value {
             Value::Object(_) => FieldValue::Str(raw.get().to_owned()),
@@ -121,23 +141,32 @@ fn duration_text(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, tail) = rest.split_at(digits);
-        let number: u64 = number.parse().ok()?;
+        let unit_start = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(unit_start);
         let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, next) = tail.split_at(unit_end);
-        let part = match unit {
-            "ms" => Duration::from_millis(number),
-            "s" => Duration::from_secs(number),
-            "m" => Duration::from_secs(number.checked_mul(60)?),
-            "h" => Duration::from_secs(number.checked_mul(3_600)?),
-            "d" => Duration::from_secs(number.checked_mul(86_400)?),
+        let milliseconds = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
             _ => return None,
         };
-        total = total.checked_add(part)?;
+        total = total.checked_add(scaled(number, milliseconds)?)?;
         rest = next;
     }
     Some(total)
+}
+
+/// So many units of some milliseconds each; `1.5` of them too, to the millisecond.
+fn scaled(number: &str, milliseconds: u64) -> Option<Duration> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let whole = whole.parse::<u64>().ok()?.checked_mul(milliseconds)?;
+    let tenths = u32::try_from(fraction.len()).ok()?;
+    let part = fraction.parse::<u64>().ok()?.checked_mul(milliseconds)?;
+    let part = part / 10_u64.checked_pow(tenths)?;
+    Some(Duration::from_millis(whole.checked_add(part)?))
 }
 
 fn list(value: Value, separators: &[&str]) -> Result<Vec<String>, FieldError> {
@@ -163,28 +192,39 @@ fn list(value: Value, separators: &[&str]) -> Result<Vec<String>, FieldError> {
     }
 }
 
-fn pairs(value: Value) -> Result<Vec<(String, String)>, FieldError> {
+fn ints(value: Value) -> Result<Vec<i64>, FieldError> {
+    const WANTED: FieldError = Wanted("wants a list of whole numbers, such as 1,2");
+    let items = list(value, &[","]).map_err(|_| WANTED)?;
+    items.iter().map(|item| item.parse().map_err(|_| WANTED)).collect()
+}
+
+/// Texts by name; a name without one is to be removed, which only a patch may ask for.
+fn pairs(value: Value, patch: bool) -> Result<Vec<(String, Option<String>)>, FieldError> {
     const WANTED: FieldError =
         Wanted("wants texts by name: an object, its JSON text, or name=value");
-    let one = |item: &str| {
-        item.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or(WANTED)
-    };
     match value {
         Value::Object(object) => object
             .into_iter()
-            .map(|(name, value)| scalar(value).map(|value| (name, value)).ok_or(WANTED))
+            .map(|(name, value)| match value {
+                Value::Null => patch.then_some((name, None)).ok_or(WANTED),
+                Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_) => scalar(value).map(|value| (name, Some(value))).ok_or(WANTED),
+            })
             .collect(),
         Value::String(text) if text.trim_start().starts_with('{') => {
             match serde_json::from_str(&text) {
-                Ok(object @ Value::Object(_)) => pairs(object),
+                Ok(object @ Value::Object(_)) => pairs(object, patch),
                 _ => Err(WANTED),
             }
         }
-        Value::String(text) => Ok(vec![one(&text)?]),
+        Value::String(text) => Ok(vec![pair(&text).ok_or(WANTED)??]),
         Value::Array(items) => items
             .into_iter()
             .map(|item| match item {
-                Value::String(text) => one(&text),
+                Value::String(text) => pair(&text).ok_or(WANTED)?,
                 Value::Null
                 | Value::Bool(_)
                 | Value::Number(_)
@@ -194,6 +234,21 @@ fn pairs(value: Value) -> Result<Vec<(String, String)>, FieldError> {
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => Err(WANTED),
     }
+}
+
+/// `name=value`; `None` where there is no `=`.
+fn pair(item: &str) -> Option<Result<(String, Option<String>), FieldError>> {
+    let (name, value) = item.split_once('=')?;
+    // The value may hold commas, as a header's does, but not what looks like the next pair.
+    let next = |rest: &str| rest.split_once('=').is_some_and(|(name, _)| is_name(name.trim()));
+    if value.split(',').skip(1).any(next) {
+        return Some(Err(FieldError::AmbiguousPairs));
+    }
+    Some(Ok((name.to_owned(), Some(value.to_owned()))))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 fn pieces(value: Value) -> Result<String, FieldError> {
@@ -220,7 +275,11 @@ mod tests {
     use super::*;
 
     fn value(kind: FieldType, json: &str) -> Result<FieldValue, FieldError> {
-        parse(kind, &RawValue::from_string(json.to_owned()).unwrap())
+        parse(kind, &RawValue::from_string(json.to_owned()).unwrap(), false)
+    }
+
+    fn patched(json: &str) -> Result<FieldValue, FieldError> {
+        parse(FieldType::Pairs, &RawValue::from_string(json.to_owned()).unwrap(), true)
     }
 
     #[test]
@@ -231,6 +290,10 @@ mod tests {
             ("\"30s\"", 30),
             ("\"1m30s\"", 90),
             ("\"1h\"", 3600),
+            ("\"1h30m\"", 5400),
+            ("\"1.5h\"", 5400),
+            ("\"0.25d\"", 21_600),
+            ("\"90000ms\"", 90),
             ("\"2d\"", 172_800),
         ] {
             let Ok(FieldValue::Duration(duration)) = value(FieldType::Duration, json) else {
@@ -245,6 +308,10 @@ mod tests {
             "\"1x\"",
             "\"s\"",
             "\"-3s\"",
+            "\"1.h\"",
+            "\".5h\"",
+            "\"1.2.3s\"",
+            "\"1.5\"",
             "true",
             "[]",
             "\"99999999999999999999h\"",
@@ -298,8 +365,57 @@ mod tests {
             };
             assert_eq!(items, [("a".to_owned(), "1".to_owned())], "{json}");
         }
-        for json in ["\"a\"", "[1]", "{\"a\":{}}", "7"] {
+        for json in ["\"a\"", "[1]", "{\"a\":{}}", "{\"a\":null}", "7"] {
             assert!(value(FieldType::Pairs, json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn two_pairs_in_one_text_are_refused_and_commas_in_a_value_are_not() {
+        for json in ["\"A=b,C=d\"", "\"A=b, C=d\"", "[\"A=b,x,C=d\"]"] {
+            assert_eq!(
+                value(FieldType::Pairs, json).unwrap_err(),
+                FieldError::AmbiguousPairs,
+                "{json}"
+            );
+        }
+        for (json, kept) in [
+            ("\"accept=text/html,application/xml;q=0.9\"", "text/html,application/xml;q=0.9"),
+            ("\"accept=a,b\"", "a,b"),
+            ("{\"accept\":\"b,C=d\"}", "b,C=d"),
+        ] {
+            let Ok(FieldValue::Pairs(items)) = value(FieldType::Pairs, json) else {
+                panic!("{json}")
+            };
+            assert_eq!(items, [("accept".to_owned(), kept.to_owned())], "{json}");
+        }
+    }
+
+    #[test]
+    fn a_patch_changes_single_pairs() {
+        let changes = patched("{\"a\":\"2\",\"b\":null,\"c\":\"3\"}").unwrap();
+        let mut fields = crate::field::Fields::default();
+        fields.insert("p", changes);
+        let before = [("a", "1"), ("b", "1"), ("z", "1")].map(|(k, v)| (k.into(), v.into()));
+        let Some(crate::field::Given::Set(mut after)) = fields.pairs_over("p", before) else {
+            panic!()
+        };
+        after.sort();
+        let wanted = [("a", "2"), ("c", "3"), ("z", "1")].map(|(k, v)| (k.into(), v.into()));
+        assert_eq!(after, wanted);
+        assert!(matches!(patched("null"), Ok(FieldValue::Null)));
+    }
+
+    #[test]
+    fn integers_in_every_spelling_of_a_list() {
+        for json in ["[1,2]", "\"1,2\"", "\"1, 2\"", "[\"1\",2]", "\"[1,2]\""] {
+            let Ok(FieldValue::Ints(items)) = value(FieldType::Ints, json) else {
+                panic!("{json}")
+            };
+            assert_eq!(items, [1, 2], "{json}");
+        }
+        for json in ["\"1,x\"", "[1.5]", "{}", "[true]"] {
+            assert!(value(FieldType::Ints, json).is_err(), "{json}");
         }
     }
 
