@@ -118,9 +118,9 @@ async fn beside_a_hanging_upstream(
         let held: Vec<_> = (0..HANGING)
             .map(|_| {
                 let api = world.root.clone();
-                tokio::spawn(async move {
-                    api.write("mcp-proxy/proxy/hanging/GET", json!({})).await
-                })
+                tokio::spawn(
+                    async move { api.write("mcp-proxy/proxy/hanging/GET", json!({})).await },
+                )
             })
             .collect();
         in_flight(world, HANGING).await;

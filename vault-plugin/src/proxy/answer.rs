@@ -343,9 +343,7 @@ fn advice(error: &EgressError) -> &'static str {
             ". This isn't the caller's mistake. Try once more in a minute; then tell the user that \
              it seems to be down"
         }
-        EgressError::OutcomeUnknown { .. } => {
-            ". Don't repeat it; look first whether it happened"
-        }
+        EgressError::OutcomeUnknown { .. } => ". Don't repeat it; look first whether it happened",
         EgressError::ResponseTooLarge { .. } => {
             ". Ask for less: paging parameters, a filter, or a narrower path"
         }
