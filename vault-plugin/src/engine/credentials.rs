@@ -264,7 +264,8 @@ fn unchanged(
             Code::BindingChanged,
             format!(
                 "{difference}. A stored secret never moves. Nothing was changed. To bind elsewhere, \
-                 write the secret in the same command: token=-"
+                 write the secret in the same command:{}",
+                wanted.placement.written()
             ),
         )
         .into()),
@@ -286,7 +287,7 @@ async fn refuse_own(
     }
     Err(Failure::invalid(format!(
         "credential \"{name}\" is the service \"{name}\"'s own. Write it there: vault write \
-         <mount>/services/{name} token=-. Nothing was changed"
+         <mount>/services/{name} with the fields of its auth. Nothing was changed"
     ))
     .into())
 }

@@ -234,6 +234,13 @@ fn request_headers(definition: &Definition, placement: &Placement) -> Result<Vec
     }
 }
 
+/// The command that opens a network beside those that are open.
+fn opened_too(ceilings: &Ceilings, network: &dyn std::fmt::Display) -> String {
+    let present = ceilings.upstream_cidrs.to_string();
+    let comma = if present.is_empty() { "" } else { "," };
+    format!("vault write <mount>/config upstream_cidrs={present}{comma}{network}")
+}
+
 fn destination(
     definition: &Definition,
     base: &BaseUrl,
@@ -246,7 +253,8 @@ fn destination(
             Code::AddressForbidden,
             format!(
                 "upstream_cidrs: {outside} isn't within the mount's. Nothing was changed. An \
-                 operator can widen the mount's: vault write <mount>/config upstream_cidrs={outside}"
+                 operator can widen the mount's: {}",
+                opened_too(ceilings, &outside)
             ),
         ));
     }
@@ -292,11 +300,9 @@ fn destination(
     for given in literal.into_iter().chain(address) {
         guard.judge(given).map_err(|forbidden| {
             let text = if forbidden.refusal == Refusal::NotInMount {
-                let present = ceilings.upstream_cidrs.to_string();
-                let comma = if present.is_empty() { "" } else { "," };
                 format!(
-                    "{forbidden}. Nothing was changed. An operator can open it: vault write \
-                     <mount>/config upstream_cidrs={present}{comma}{given}"
+                    "{forbidden}. Nothing was changed. An operator can open it: {}",
+                    opened_too(ceilings, &given)
                 )
             } else {
                 format!("{forbidden}. Nothing was changed")

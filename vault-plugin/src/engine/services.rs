@@ -104,7 +104,8 @@ impl Engine {
             own: plan.own_after(),
             definition,
         };
-        let mut warnings = plan.warnings(&write.name, own_before.as_ref(), &entry);
+        let mut warnings =
+            plan.warnings(&write.name, own_before.as_ref(), &entry, &service.placement);
         let nothing = Definition::default();
         let previous = before.as_ref().map_or(&nothing, |entry| &entry.definition);
         warnings::weakened(previous, &entry.definition, &mut warnings);
