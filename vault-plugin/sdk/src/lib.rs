@@ -35,11 +35,24 @@
 //! a field, so a name never holds a slash. What is declared is what `path-help` and the server's
 //! OpenAPI document show. Values are taken as people type them: `30`, `"30"` and `"30s"` are the same
 //! [`FieldType::Duration`]; a list may be `a,b`. A field that no path declares is refused on a write,
-//! with the nearest name that is; on a read it comes from the query.
+//! with the nearest name that is; a read, a list and a delete take fields from the query
+//! ([`Spec::query`]).
 //!
 //! [`Fields`] gives a declared field once, by type. `None` means that it wasn't given,
 //! [`Given::Reset`] that it was given empty: "back to the default". With [`Path::exists`] a write is
 //! `create` or `update`, which policies tell apart; [`Path::write`] declares both with one handler.
+//!
+//! An operation wants a sentence for its help, or a [`Spec`], which declares its answers too. They are
+//! shown in the OpenAPI document, and a debug build compares what the handler answers with them:
+//!
+//! ```
+//! use vault_sdk::{Field, FieldType, Spec};
+//!
+//! let read = Spec::new("Reads it.")
+//!     .data("The note.", [Field::new("text", FieldType::Str, "What it says.")])
+//!     .empty("There is no such note.");
+//! # let _ = read;
+//! ```
 //!
 //! # What a handler is given
 //!
@@ -85,7 +98,7 @@
 //! # Secrets
 //!
 //! Declare them as [`FieldType::Secret`]: a JSON string only, because a server writes numbers and
-//! booleans into its audit log in clear, and a [`SecretString`](secrecy::SecretString) from there on.
+//! booleans into its audit log in clear, and a [`SecretString`] from there on.
 //! No value of any field is ever in help, errors or `Debug`.
 //!
 //! # Logging
@@ -180,6 +193,9 @@ pub use path::Path;
 pub use request::{Call, Caller};
 pub use response::Response;
 pub use router::{Incoming, Router};
+/// Of the crate `secrecy`: wiped when dropped, and read only by who asks for it by name.
+#[doc(no_inline)]
+pub use secrecy::SecretString;
 pub use serve::{serve, serve_as};
 pub use spec::Spec;
 pub use storage::{InMemoryStorage, Storage, StorageError};
