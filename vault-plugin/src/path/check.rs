@@ -44,6 +44,7 @@ fn report() -> [Field; 9] {
             "The certificate presented, where it isn't trusted.",
         )
         .optional(),
-        Field::new("duration_ms", FieldType::Int, "How long it took."),
+        Field::new("duration_ms", FieldType::Int, "How long it took, if it set out at all.")
+            .optional(),
     ]
 }
