@@ -1,6 +1,6 @@
 # The whole interface of this repository; `make` alone prints it. Each verb does its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help build demo dev-vault test check bench proto clean
+.PHONY: help build dist demo dev-vault test upgrade-test check bench proto clean
 
 PYTHON := .cache/venv/bin/python
 # Nothing may send what is meant for loopback to somebody's proxy.
@@ -8,7 +8,7 @@ export NO_PROXY := 127.0.0.1,localhost
 export no_proxy := $(NO_PROXY)
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "VAULT_BIN=/path/to/vault-or-bao uses that server instead of the OpenBao that is fetched."
 
@@ -16,7 +16,10 @@ build: ## Build both programs (release); 7 minutes the first time on 2 cores
 	@test -x target/release/mcp-bridge || echo "Building both programs: about 7 minutes on 2 cores, this once."
 	cargo build --release --locked
 
-demo: build ## See it work: seven shows on a real server, a real upstream and a real MCP client
+dist: ## Build what is handed out, into target/dist: static plugin, bridge, sums, bills of materials
+	scripts/dist
+
+demo: build ## See it work: eight shows on a real server, a real upstream and a real MCP client
 	@scripts/setup server demo
 	@$(PYTHON) scripts/demo
 
@@ -25,9 +28,14 @@ dev-vault: build ## Keep a ready server in the foreground (in memory, or kept wi
 	@$(PYTHON) scripts/dev_vault
 
 test: ## Run every test, unit to end-to-end; 7 minutes the first time on 2 cores
-	@scripts/setup server nginx
+	@scripts/setup server nginx openapi clients
+	@scripts/setup agents || echo "The cases with coding agents are left out."
 	@echo "Building and running all tests: about 7 minutes the first time on 2 cores."
 	@scripts/test
+
+upgrade-test: ## Upgrade from an earlier commit's plugin (COMMIT=…, else the one before), and back
+	@scripts/setup server
+	scripts/upgrade_test $(COMMIT)
 
 check: ## Format, lints, documentation, dependencies
 	cargo fmt --all --check

@@ -1,5 +1,6 @@
 """What the operator does, from registering the plugin to giving an agent its role."""
 
+import json
 import pathlib
 import shlex
 
@@ -58,6 +59,16 @@ class Operator:
     def store_token(self, token):
         """Stores a new version of the service's token."""
         self("write", f"mcp-proxy/services/{SERVICE}", "token=-", stdin=token)
+
+    def set_rules(self, rules):
+        """What may be asked of the service; without a rule, everything."""
+        self("write", f"mcp-proxy/services/{SERVICE}", f"rules={rules}")
+
+    def explain(self, path):
+        """What a GET of a path would do."""
+        path = f"path={path}"
+        answer = self("write", "-format=json", f"mcp-proxy/explain/{SERVICE}", "method=GET", path)
+        return json.loads(answer)["data"]
 
     def create_agent(self, directory):
         """A policy and an AppRole; gives what the bridge's environment needs."""

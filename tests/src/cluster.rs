@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::api::Api;
-use crate::server::{free_port, signal};
+use crate::server::{children, free_port, sha256, signal};
 use crate::upstream::Upstream;
 use crate::world::definition;
 use crate::{forms, programs, wait};
@@ -23,6 +23,7 @@ use crate::{forms, programs, wait};
 pub struct Cluster {
     nodes: Vec<Node>,
     root_token: String,
+    unseal_key: Value,
     secrets: Mutex<Vec<String>>,
 }
 
@@ -41,23 +42,42 @@ impl Cluster {
     /// # Panics
     /// When a node doesn't come up.
     pub async fn start(size: usize) -> Self {
+        let cluster = Self::start_bare(size).await;
+        cluster.enable_plugin().await;
+        cluster
+    }
+
+    /// The same where no standby serves a request itself.
+    pub async fn start_without_standby_reads(size: usize) -> Self {
+        let cluster = Self::start_with(size, "disable_standby_reads = true\n").await;
+        cluster.enable_plugin().await;
+        cluster
+    }
+
+    /// The same without the plugin, on any node.
+    pub async fn start_bare(size: usize) -> Self {
+        Self::start_with(size, "").await
+    }
+
+    /// The same with a line more in every node's configuration.
+    async fn start_with(size: usize, setting: &str) -> Self {
         let mut nodes = Vec::new();
         for id in 0..size {
-            nodes.push(Node::start(id).await);
+            nodes.push(Node::start(id, setting).await);
         }
         let first = Api::new(&nodes[0].address, "");
         let shares = json!({ "secret_shares": 1, "secret_threshold": 1 });
         let keys = first.write("sys/init", shares).await.ok().body;
-        let key = json!({ "key": keys["keys"][0] });
+        let unseal_key = json!({ "key": keys["keys"][0] });
         let root_token = keys["root_token"].as_str().expect("a token").to_owned();
-        let cluster = Self { nodes, root_token, secrets: Mutex::default() };
+        let cluster = Self { nodes, root_token, unseal_key, secrets: Mutex::default() };
         for (id, node) in cluster.nodes.iter().enumerate() {
             let api = Api::new(&node.address, "");
             if id > 0 {
                 let leader = json!({ "leader_api_addr": cluster.nodes[0].address });
                 api.write("sys/storage/raft/join", leader).await.ok();
             }
-            api.write("sys/unseal", key.clone()).await.ok();
+            api.write("sys/unseal", cluster.unseal_key.clone()).await.ok();
             if id == 0 {
                 let active = cluster.api(cluster.active().await);
                 // By default a node waits for ten seconds until it may vote.
@@ -66,8 +86,24 @@ impl Cluster {
             }
         }
         cluster.settled().await;
-        cluster.enable_plugin().await;
         cluster
+    }
+
+    /// Copies a program into a node's plugin directory as `file`; its SHA-256 in hexadecimal.
+    pub fn install(&self, id: usize, program: &Path, file: &str) -> String {
+        let target = self.nodes[id].directory.path().join("plugins").join(file);
+        fs::copy(program, &target).expect("a copy of the plugin");
+        sha256(&target)
+    }
+
+    /// The plugin's processes on a node.
+    pub fn plugins(&self, id: usize) -> Vec<u32> {
+        children(self.nodes[id].process.id())
+    }
+
+    /// What a node and its plugins have logged so far.
+    pub fn log(&self, id: usize) -> String {
+        self.nodes[id].log()
     }
 
     /// A client of one node, counted from 0, with the root token.
@@ -153,6 +189,19 @@ impl Cluster {
         wait::until("the node to be gone", async || process.try_wait().expect("a status")).await;
     }
 
+    /// Stops a node, if it still runs, starts it again and unseals it.
+    pub async fn restart(&mut self, id: usize) {
+        self.kill(id).await;
+        let node = &mut self.nodes[id];
+        node.process = spawn(node.directory.path());
+        let api = Api::new(&node.address, "");
+        wait::until("the node to answer", async || {
+            api.send("GET", "sys/seal-status", None).await.is_ok().then_some(())
+        })
+        .await;
+        api.write("sys/unseal", self.unseal_key.clone()).await.ok();
+    }
+
     /// Waits until every node votes and knows where to forward to.
     async fn settled(&self) {
         wait::until("all nodes to vote", async || {
@@ -173,7 +222,8 @@ impl Cluster {
     }
 
     async fn enable_plugin(&self) {
-        let mut sums = self.nodes.iter().map(Node::install_plugin);
+        let plugin = programs::plugin();
+        let mut sums = (0..self.nodes.len()).map(|id| self.install(id, &plugin, PLUGIN));
         let sum = sums.next().expect("a node");
         assert!(sums.all(|other| other == sum), "the same binary everywhere");
         let active = self.api(self.active().await);
@@ -207,14 +257,14 @@ impl Drop for Cluster {
 }
 
 impl Node {
-    async fn start(id: usize) -> Self {
+    async fn start(id: usize, setting: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         for folder in ["data", "plugins"] {
             fs::create_dir(directory.path().join(folder)).expect("a directory");
         }
         // A port that is free now may be taken when the server wants it: then it exits at once.
         for _ in 0..3 {
-            let address = configure(directory.path(), id);
+            let address = configure(directory.path(), id, setting);
             let mut process = spawn(directory.path());
             let api = Api::new(&address, "");
             let up = wait::until("the node to answer", async || {
@@ -236,15 +286,6 @@ impl Node {
     fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()
     }
-
-    /// Copies the plugin into the plugin directory; its SHA-256 in hexadecimal.
-    fn install_plugin(&self) -> String {
-        let target = self.directory.path().join("plugins").join(PLUGIN);
-        fs::copy(programs::plugin(), &target).expect("a copy of the plugin");
-        let sum = Command::new("sha256sum").arg(&target).output().expect("sha256sum");
-        let sum = String::from_utf8(sum.stdout).expect("a sum");
-        sum.split_whitespace().next().expect("a sum").to_owned()
-    }
 }
 
 impl Drop for Node {
@@ -262,7 +303,7 @@ fn is_call(line: &str, request_id: &str) -> bool {
     line.contains(PLUGIN) && line.contains(request_id)
 }
 
-fn configure(directory: &Path, id: usize) -> String {
+fn configure(directory: &Path, id: usize, setting: &str) -> String {
     let folder = directory.display();
     let (port, cluster_port) = (free_port(), free_port());
     // The shortest election time-out, and joined nodes vote soon.
@@ -275,7 +316,7 @@ fn configure(directory: &Path, id: usize) -> String {
          api_addr = \"http://127.0.0.1:{port}\"\n\
          cluster_addr = \"https://127.0.0.1:{cluster_port}\"\n\
          plugin_directory = \"{folder}/plugins\"\n\
-         log_level = \"trace\"\n"
+         log_level = \"trace\"\n{setting}"
     );
     fs::write(directory.join("server.hcl"), text).expect("a configuration");
     format!("http://127.0.0.1:{port}")

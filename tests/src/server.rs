@@ -26,6 +26,7 @@ pub enum Storage {
 #[derive(Debug)]
 pub struct Server {
     process: Child,
+    environment: Vec<(String, String)>,
     directory: TempDir,
     address: String,
     unseal_key: String,
@@ -43,6 +44,15 @@ impl Server {
 
     /// The same with another log level.
     pub async fn start_logging(storage: Storage, level: &str) -> Self {
+        Self::start_with(storage, level, &[]).await
+    }
+
+    /// The same with variables in the server's environment, which the plugin inherits.
+    pub async fn start_with(storage: Storage, level: &str, environment: &[(&str, &str)]) -> Self {
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("data")).expect("a data directory");
         // The plugin directory must hold nothing that the server may not read, and no symlink.
@@ -50,10 +60,11 @@ impl Server {
         // A port that is free now may be taken when the server wants it: then it exits at once.
         for _ in 0..3 {
             let address = configure(directory.path(), storage, level);
-            let mut process = spawn(directory.path());
+            let mut process = spawn(directory.path(), &environment);
             if reachable(&address, &mut process).await {
                 let mut server = Self {
                     process,
+                    environment,
                     directory,
                     address,
                     unseal_key: String::new(),
@@ -92,11 +103,26 @@ impl Server {
 
     /// Copies the plugin into the plugin directory; its SHA-256 in hexadecimal.
     pub fn install_plugin(&self) -> String {
-        let target = self.directory.path().join("plugins/vault-plugin-mcp-proxy");
-        fs::copy(programs::plugin(), &target).expect("a copy of the plugin");
-        let sum = Command::new("sha256sum").arg(&target).output().expect("sha256sum");
-        let sum = String::from_utf8(sum.stdout).expect("a sum");
-        sum.split_whitespace().next().expect("a sum").to_owned()
+        self.install(&programs::plugin(), "vault-plugin-mcp-proxy")
+    }
+
+    /// Copies a program into the plugin directory as `file`; its SHA-256 in hexadecimal.
+    pub fn install(&self, program: &Path, file: &str) -> String {
+        let target = self.plugin_directory().join(file);
+        // A file that runs can't be written to, but another one may take its name.
+        let _ = fs::remove_file(&target);
+        fs::copy(program, &target).expect("a copy of the plugin");
+        sha256(&target)
+    }
+
+    /// Where the server looks for plugins.
+    pub fn plugin_directory(&self) -> PathBuf {
+        self.directory.path().join("plugins")
+    }
+
+    /// What the server and its plugins have logged so far.
+    pub fn log(&self) -> String {
+        read(&self.directory.path().join("server.log"))
     }
 
     /// Seals: every mount's plugin is stopped.
@@ -119,31 +145,20 @@ impl Server {
         signal(self.process.id(), Signal::TERM);
         wait::until("the server to stop", async || self.process.try_wait().expect("a status"))
             .await;
-        self.process = spawn(self.directory.path());
+        self.process = spawn(self.directory.path(), &self.environment);
         assert!(reachable(&self.address, &mut self.process).await, "the server came up again");
         self.unseal().await;
     }
 
     /// The processes of the plugin.
     pub fn plugins(&self) -> Vec<u32> {
-        // /proc/<pid>/stat: pid, (name), state, parent; the server starts plugins alone.
-        let parent = self.process.id().to_string();
-        let processes = fs::read_dir("/proc").expect("/proc");
-        let pids = processes.flatten().filter_map(|entry| {
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            let (head, tail) = stat.rsplit_once(") ")?;
-            let mut fields = tail.split(' ');
-            let (state, ppid) = (fields.next()?, fields.next()?);
-            (ppid == parent && state != "Z").then(|| head.split(' ').next()?.parse().ok())?
-        });
-        pids.collect()
+        children(self.process.id())
     }
 
     /// Kills every process of the plugin, as the kernel would when out of memory, and waits until
     /// the server has logged it. It may answer 500 by itself for an instant after.
     pub async fn kill_plugins(&self) {
-        let noticed =
-            || read(&self.directory.path().join("server.log")).matches(PLUGIN_EXITED).count();
+        let noticed = || self.log().matches(PLUGIN_EXITED).count();
         let before = noticed();
         let plugins = self.plugins();
         assert!(!plugins.is_empty(), "no plugin runs");
@@ -199,6 +214,28 @@ impl Drop for Server {
     }
 }
 
+/// The processes that a server has started: plugins alone.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
+    // /proc/<pid>/stat: pid, (name), state, parent.
+    let parent = parent.to_string();
+    let processes = fs::read_dir("/proc").expect("/proc");
+    let pids = processes.flatten().filter_map(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (head, tail) = stat.rsplit_once(") ")?;
+        let mut fields = tail.split(' ');
+        let (state, ppid) = (fields.next()?, fields.next()?);
+        (ppid == parent && state != "Z").then(|| head.split(' ').next()?.parse().ok())?
+    });
+    pids.collect()
+}
+
+/// A file's SHA-256 in hexadecimal.
+pub fn sha256(file: &Path) -> String {
+    let sum = Command::new("sha256sum").arg(file).output().expect("sha256sum");
+    let sum = String::from_utf8(sum.stdout).expect("a sum");
+    sum.split_whitespace().next().expect("a sum").to_owned()
+}
+
 /// Sends `signal` to one process.
 pub fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.try_into().expect("a process id")).expect("a process id");
@@ -233,6 +270,7 @@ fn configure(directory: &Path, storage: Storage, level: &str) -> String {
          api_addr = \"http://127.0.0.1:{port}\"\n\
          cluster_addr = \"https://127.0.0.1:{cluster_port}\"\n\
          plugin_directory = \"{folder}/plugins\"\n\
+         raw_storage_endpoint = true\n\
          log_level = \"{level}\"\n"
     );
     if is_vault() {
@@ -248,7 +286,7 @@ fn configure(directory: &Path, storage: Storage, level: &str) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn spawn(directory: &Path) -> Child {
+fn spawn(directory: &Path, environment: &[(String, String)]) -> Child {
     let log = fs::File::options()
         .create(true)
         .append(true)
@@ -259,6 +297,10 @@ fn spawn(directory: &Path) -> Child {
         .arg(format!("-config={}", directory.join("server.hcl").display()))
         .env("HOME", directory)
         .env("TMPDIR", directory)
+        // What this machine trusts is no business of a test's.
+        .env_remove("SSL_CERT_FILE")
+        .env_remove("SSL_CERT_DIR")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("the log again"))
         .stderr(log)

@@ -20,7 +20,7 @@ them with the credential injected and hands back the answer without it.
 No path of this engine gives a stored credential back.";
 
     fn new(_setup: Setup) -> Self {
-        Self::default()
+        Self::in_process()
     }
 
     fn paths() -> Vec<Path<Self>> {
@@ -48,5 +48,20 @@ No path of this engine gives a stored credential back.";
 
     async fn cleanup(&self) {
         self.forget_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{CONFIG, CREDENTIALS, REVISION, SERVICES, USAGE};
+
+    #[test]
+    fn the_prefix_of_secrets_and_no_other_is_wrapped_by_the_seal() {
+        let wrapped = Engine::special_paths().seal_wrap_storage;
+        assert_eq!(wrapped, [MATERIAL]);
+        for key in [CONFIG, REVISION, SERVICES, CREDENTIALS, USAGE] {
+            assert!(!key.starts_with(MATERIAL), "{key}");
+        }
     }
 }

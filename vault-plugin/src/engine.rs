@@ -21,10 +21,12 @@ use vault_sdk::{Storage, StorageError};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::proxy::egress::Resolver;
+use crate::proxy::sent::SentLog;
 use crate::storage::{self, ConfigEntry, SERVICES, ServiceEntry};
 
 pub use config::{Ceilings, DANGER_FIELDS};
 pub use credentials::{CredentialWrite, WrittenCredential};
+pub use definition::in_force;
 pub use health::{Health, Outcome};
 use kept::Kept;
 pub use services::{ServiceWrite, WrittenService};
@@ -42,6 +44,7 @@ pub struct Engine {
     /// isn't cached compiles its redactor once.
     loading: [tokio::sync::Mutex<()>; LOADERS],
     resolver: Arc<Resolver>,
+    sent: Arc<SentLog>,
     health: health::HealthBook,
     usage: usage::UsageBook,
     /// Set when a write ended half-way: something may lie about that nothing refers to.
@@ -86,6 +89,7 @@ impl Default for Engine {
             places: Mutex::default(),
             loading: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             resolver: Arc::new(Resolver::system()),
+            sent: Arc::default(),
             health: health::HealthBook::default(),
             usage: usage::UsageBook::default(),
             // What a kill left behind is found by the first round after a start.
@@ -95,6 +99,16 @@ impl Default for Engine {
 }
 
 impl Engine {
+    /// An instance in a process that a host started, which may be killed under a call.
+    pub fn in_process() -> Self {
+        Self { sent: SentLog::of_this_process(), ..Self::default() }
+    }
+
+    /// The requests that were sent, by this process and those before it.
+    pub fn sent(&self) -> &SentLog {
+        &self.sent
+    }
+
     /// The health of services, from memory.
     pub fn health(&self) -> &health::HealthBook {
         &self.health
@@ -192,8 +206,13 @@ impl Engine {
         let _one = self.writes.lock().await;
         let mut entry: ConfigEntry =
             storage::load(storage, storage::CONFIG).await?.unwrap_or_default();
+        let before = entry.clone();
         change(&mut entry)?;
         Ceilings::parse(&entry)?;
+        if config::in_force(&entry) == config::in_force(&before) {
+            // Nothing is opened anew for it.
+            return Ok(());
+        }
         let stored = storage::store(storage, storage::CONFIG, &entry).await;
         self.forget(storage::CONFIG);
         Ok(stored?)

@@ -2,6 +2,8 @@
 
 use vault_sdk::{Error as SdkError, StorageError};
 
+use crate::storage::{Form, LoadError};
+
 /// The codes that a caller can act on. They stand first in every error text and are listed by
 /// `info`; programs may match them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +163,32 @@ pub enum Error {
     /// A defect; the text is for the log.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Storage(error) => error.into(),
+            LoadError::Newer { key, written_by, .. } => newer(&key, &written_by).into(),
+        }
+    }
+}
+
+/// What an operator does after a downgrade, or where an upgrade reached one node alone: the version
+/// that wrote the entry is registered.
+fn newer(key: &str, version: &str) -> Failure {
+    let this = Form::current().version;
+    let text = if version.is_empty() {
+        format!("a newer version of this engine wrote {key}; install it again instead of {this}")
+    } else {
+        format!(
+            "version {version} of this engine wrote {key} in a form that version {this}, which runs \
+             on this node, doesn't know. Nothing was changed or sent. An operator has {version} or \
+             newer run on every node: vault secrets tune -plugin-version=v{version} <mount>/ && \
+             vault plugin reload -scope=global -mounts=<mount>/"
+        )
+    };
+    Failure::new(Code::ServiceDisabled, text)
 }
 
 impl Error {

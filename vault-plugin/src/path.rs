@@ -13,8 +13,10 @@ mod services;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use vault_sdk::{Call, Error as SdkError, Fields, Given, Path};
 
 use crate::engine::Engine;
@@ -63,14 +65,37 @@ fn name(call: &Call) -> Result<Name, Failure> {
     Name::parse(call.fields.text("name")).map_err(|error| Failure::invalid(error.to_string()))
 }
 
-/// `cas`, KV's check-and-set.
+/// KV's check-and-set, in both of its spellings: `cas=3`, or `options={"cas":3}`.
 fn cas(fields: &mut Fields) -> Result<Option<u64>, Failure> {
-    match fields.int("cas").and_then(Given::value) {
+    let options = fields.str("options").and_then(Given::value);
+    let nested = options.map(|text| in_options(&text)).transpose()?.flatten();
+    let given = fields.int("cas").and_then(Given::value);
+    if let (Some(given), Some(nested)) = (given, nested)
+        && given != nested
+    {
+        return Err(Failure::invalid("cas and options name two versions. Give one of them"));
+    }
+    match given.or(nested) {
         None => Ok(None),
         Some(cas) => u64::try_from(cas)
             .map(Some)
             .map_err(|_| Failure::invalid("cas is a version, or 0 for \"must not exist\"")),
     }
+}
+
+fn in_options(text: &str) -> Result<Option<i64>, Failure> {
+    let wanted = || Failure::invalid("options holds cas and nothing else: options='{\"cas\":3}'");
+    let options: Map<String, Value> = serde_json::from_str(text).map_err(|_| wanted())?;
+    let mut cas = None;
+    for (name, value) in options {
+        let number = match &value {
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) => text.parse().ok(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        cas = Some(number.filter(|_| name == "cas").ok_or_else(wanted)?);
+    }
+    Ok(cas)
 }
 
 /// The secret values as given, each less one line break at its end, which `token=@file` brings
@@ -125,6 +150,8 @@ fn trimmed(
 
 const SHORT_SECRET: usize = 8;
 
+const UNKNOWN_SERVICE: &str = "There is no such service.";
+
 /// Applies a field, if it was given, to what it sets: empty or `null` goes back to the default.
 fn set<T>(target: &mut Option<T>, given: Option<Given<T>>) {
     if let Some(given) = given {
@@ -158,14 +185,21 @@ fn set_count(
 }
 
 /// The same for a duration in whole seconds.
-fn set_seconds(target: &mut Option<u64>, given: Option<Given<std::time::Duration>>) {
-    set(
-        target,
-        given.map(|given| match given {
-            Given::Reset => Given::Reset,
-            Given::Set(duration) => Given::Set(duration.as_secs()),
-        }),
-    );
+fn set_seconds(
+    target: &mut Option<u64>,
+    field: &str,
+    given: Option<Given<Duration>>,
+) -> Result<(), Failure> {
+    let given = given
+        .map(|given| {
+            given.try_map(|duration| match duration.subsec_nanos() {
+                0 => Ok(duration.as_secs()),
+                _ => Err(Failure::invalid(format!("{field} wants whole seconds"))),
+            })
+        })
+        .transpose()?;
+    set(target, given);
+    Ok(())
 }
 
 /// Pages of a list, as OpenBao's `after` and `limit` ask for them.
@@ -193,8 +227,10 @@ mod fields {
     pub(super) const CAS: Field = Field::new(
         "cas",
         FieldType::Int,
-        "Write only if this is the current version; 0: only if it doesn't exist.",
+        "Only if this is the current version; 0: only if it doesn't exist.",
     );
+    pub(super) const OPTIONS: Field =
+        Field::new("options", FieldType::Json, "The same in KV's spelling: {\"cas\":3}.");
     pub(super) const AFTER: Field =
         Field::new("after", FieldType::Str, "List only names after this one.");
     pub(super) const LIMIT: Field =
@@ -209,22 +245,31 @@ mod fields {
         "header_name",
         FieldType::Str,
         "With auth=header: the header that carries the secret, such as X-Api-Key.",
-    );
+    )
+    .optional();
     pub(super) const PREFIX: Field = Field::new(
         "prefix",
         FieldType::Str,
         "With auth=header: stands before the secret, to the letter, such as \"Token \".",
-    );
+    )
+    .optional();
     pub(super) const PARAM_NAME: Field = Field::new(
         "param_name",
         FieldType::Str,
         "With auth=query_param: the query parameter that carries the secret, such as api_key.",
-    );
+    )
+    .optional();
     pub(super) const COOKIE_NAME: Field = Field::new(
         "cookie_name",
         FieldType::Str,
         "With auth=cookie: the cookie that carries the secret.",
-    );
+    )
+    .optional();
+    /// The parameters of the auth kinds.
+    pub(super) fn auth_parameters() -> [Field; 4] {
+        [HEADER_NAME, PREFIX, PARAM_NAME, COOKIE_NAME]
+    }
+
     pub(super) const USERNAME: Field = Field::new(
         "username",
         FieldType::Secret,
@@ -268,4 +313,30 @@ mod fields {
         "Don't check the upstream's certificate. Needs allow_danger in config.",
     )
     .default("false");
+}
+
+#[cfg(test)]
+mod tests {
+    use vault_sdk::Router;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_declares_its_answers() {
+        assert_eq!(Router::<Engine>::default().undeclared(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn check_and_set_in_both_spellings() {
+        for (text, cas) in [
+            (r#"{"cas":3}"#, Some(Some(3))),
+            (r#"{"cas":"0"}"#, Some(Some(0))),
+            ("{}", Some(None)),
+            (r#"{"cas":1.5}"#, None),
+            (r#"{"csa":1}"#, None),
+            ("[3]", None),
+        ] {
+            assert_eq!(in_options(text).ok(), cas, "{text}");
+        }
+    }
 }

@@ -9,7 +9,7 @@
 //! | may it be made | [`policy`] | [`policy::Permit`], which holds the request and its places |
 //! | with which credential | [`credential`] | [`credential::Credential`], its binding checked |
 //! | written into the request | [`injector`] | [`egress::OutboundRequest`], opaque from here on |
-//! | sent once, to a judged address | [`egress`] | [`egress::UpstreamResponse`] |
+//! | sent once, to a judged address | [`sent`], [`egress`] | [`egress::UpstreamResponse`] |
 //! | searched for the credential | [`redact`], [`answer`] | [`answer::ProxyResponse`] |
 //!
 //! Rooms don't import each other's insides, nor paths or storage. After the request is sent, nothing
@@ -36,6 +36,7 @@ pub mod policy;
 pub mod redact;
 pub mod request;
 pub mod rules;
+pub mod sent;
 pub mod service;
 
 use std::sync::Arc;
@@ -89,6 +90,9 @@ async fn pipeline(
     };
     if limits.deadline <= Instant::now() {
         return Err(answer::no_time(&snapshot.service).into());
+    }
+    if engine.sent().note(&call.id).is_err() {
+        return Err(answer::sent_before(&snapshot.service).into());
     }
     decision.sending();
     let sent = snapshot.upstream.send(outbound, &limits).await;

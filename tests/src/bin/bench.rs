@@ -2,14 +2,19 @@
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't measure ends, and says why")]
 
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use e2e::wait;
 use e2e::world::World;
 use serde_json::json;
 
 const PASS: Duration = Duration::from_secs(2);
 const PASSES: usize = 3;
 const CONCURRENCY: [usize; 2] = [1, 16];
+/// Calls of an upstream that never answers: all places that a service has by default.
+const HANGING: usize = 64;
 
 /// One kind of request.
 struct Subject {
@@ -26,7 +31,7 @@ struct Pass {
 }
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let world = World::start_quiet().await;
     let (upstream, token) = world.service("demo").await;
     world.root.write("sys/mounts/kv", json!({ "type": "kv" })).await.ok();
@@ -85,6 +90,62 @@ async fn main() {
         }
         table(concurrency, &subjects, &results);
     }
+    let [.., proxied] = &subjects;
+    if beside_a_hanging_upstream(&world, &http, proxied).await {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Whether a service's p99 stays within twice its idle value while all places of another, whose
+/// upstream never says a word, are taken.
+async fn beside_a_hanging_upstream(
+    world: &World,
+    http: &reqwest::Client,
+    proxied: &Subject,
+) -> bool {
+    // Connections wait for somebody to accept them.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let fields = json!({
+        "base_url": format!("https://{}", listener.local_addr().unwrap()), "auth": "none",
+        "timeout": "60s", "max_in_flight": HANGING,
+    });
+    world.root.write("mcp-proxy/services/hanging", fields).await.ok();
+    let (mut idle, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..PASSES {
+        idle.push(measure(http, proxied, 4).await);
+        let held: Vec<_> = (0..HANGING)
+            .map(|_| {
+                let api = world.root.clone();
+                tokio::spawn(
+                    async move { api.write("mcp-proxy/proxy/hanging/GET", json!({})).await },
+                )
+            })
+            .collect();
+        in_flight(world, HANGING).await;
+        beside.push(measure(http, proxied, 4).await);
+        assert!(held.iter().all(|call| !call.is_finished()), "the places were taken all the time");
+        held.iter().for_each(tokio::task::JoinHandle::abort);
+        in_flight(world, 0).await;
+    }
+    let p99 = |passes: &[Pass]| median(passes, |pass| pass.p99_ms);
+    let factor = p99(&beside) / p99(&idle);
+    println!(
+        "p99 of a proxied GET, c=4: idle {:.2} ms, beside {HANGING} calls of a hanging upstream \
+         {:.2} ms: {factor:.2} (at most 2)",
+        p99(&idle),
+        p99(&beside)
+    );
+    factor <= 2.0
+}
+
+async fn in_flight(world: &World, count: usize) {
+    wait::until("the hanging service's places", async || {
+        let health = world.root.read("mcp-proxy/health").await.ok();
+        (health.data()["services"]["hanging"]["in_flight"] == count).then_some(())
+    })
+    .await;
 }
 
 /// Sends `subject` from `concurrency` loops for [`PASS`], after a short warm-up.

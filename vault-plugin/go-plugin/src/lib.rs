@@ -3,7 +3,14 @@
 //! go-plugin is how HashiCorp's and many other Go programs are extended: the host starts the
 //! plugin as a process, the two agree over the environment and one line on standard output, and
 //! then speak gRPC on a unix socket. This crate is the plugin's half of that. It knows nothing of
-//! any host in particular.
+//! any host in particular. For a secrets engine of Vault or OpenBao, take `vault-sdk`, which is built
+//! on it.
+//!
+//! # A plugin
+//!
+//! Three things come from the host: the cookie and the protocol version of its `HandshakeConfig`, and
+//! the `.proto` of the services that it calls. `Greeter` stands for such a service, as `tonic`
+//! generates and serves it:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -37,10 +44,44 @@
 //! [`serve`] is the same with the errors returned, [`serve_with`] leaves logging to the caller and
 //! takes any [`Environment`].
 //!
+//! # The life of a plugin
+//!
 //! What [`run`] does, in this order: logs as hclog ([`hclog`]); turns core dumps off; checks the
 //! magic cookie and the protocol version; makes a certificate and a socket that only the owner
 //! can reach; writes the handshake line; serves. It ends when the host asks for it, when the host
-//! is gone, and on SIGTERM; it ignores SIGINT.
+//! is gone, and on SIGTERM; it ignores SIGINT. Calls in flight then have a second.
+//!
+//! Hosts may start a plugin only to ask what it is, and end it at once; many start one process for
+//! many uses. So do in a call what costs time, not before [`run`].
+//!
+//! # Calling the host
+//!
+//! Services that the host serves for its plugin are reached by a number, which comes in some call of
+//! the application's own: [`Broker::connect`] gives a channel for a `tonic` client. It is dialled
+//! under the same pinned TLS. A number can be connected to once: keep the channel and clone it.
+//!
+//! # Logging
+//!
+//! Use `tracing`. Events become lines of the host's log, with their fields; a panic becomes a line
+//! too, without a message that was formatted. The host drops what is below its own level.
+//!
+//! # Variables that are read
+//!
+//! | variable | what |
+//! |---|---|
+//! | the cookie's own | whether a host started this process |
+//! | `PLUGIN_PROTOCOL_VERSIONS` | which versions of the application's protocol the host offers |
+//! | `PLUGIN_CLIENT_CERT` | the certificate that the host will show |
+//! | `PLUGIN_UNIX_SOCKET_DIR`, else `TMPDIR` | where the socket lies; `/tmp` without either |
+//! | `PLUGIN_UNIX_SOCKET_GROUP` | a group that may connect, too |
+//! | `PLUGIN_MULTIPLEX_GRPC` | whether the host wants its broker on the main socket |
+//! | the one given to [`ServeConfig::log_variable`] | what is logged |
+//!
+//! # Testing
+//!
+//! [`serve_with`] takes any [`Environment`], so a test can be the host: it offers a certificate,
+//! reads the handshake line of the spawned program, and connects. A plugin's services are plain
+//! `tonic` services, which need no host to be tested.
 //!
 //! # What holds
 //!

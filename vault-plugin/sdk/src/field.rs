@@ -21,6 +21,8 @@ pub enum FieldType {
     Secret,
     /// A whole number, or its text.
     Int,
+    /// A list of whole numbers or their texts, or one text with commas between.
+    Ints,
     /// `true`, `false`, or their text, or `1`, `0`.
     Bool,
     /// Seconds as a number or its text, or text with units: `30s`, `1m30s`, `1h`, `2d`.
@@ -45,6 +47,7 @@ impl FieldType {
             Self::Str => "string",
             Self::Secret => "secret string, write-only",
             Self::Int => "integer",
+            Self::Ints => "list of integers",
             Self::Bool => "boolean",
             Self::Duration => "duration",
             Self::List => "list",
@@ -56,25 +59,59 @@ impl FieldType {
     }
 }
 
-/// One declared field.
+/// One declared field, of a request or of an answer.
 #[derive(Clone, Debug)]
 pub struct Field {
     pub(crate) name: &'static str,
     pub(crate) kind: FieldType,
     pub(crate) help: &'static str,
     pub(crate) default: Option<&'static str>,
+    pub(crate) nested: Vec<Self>,
+    pub(crate) optional: bool,
+    pub(crate) read_only: bool,
 }
 
 impl Field {
     /// Declares a field with the one sentence that help shows.
     pub const fn new(name: &'static str, kind: FieldType, help: &'static str) -> Self {
-        Self { name, kind, help, default: None }
+        Self {
+            name,
+            kind,
+            help,
+            default: None,
+            nested: Vec::new(),
+            optional: false,
+            read_only: false,
+        }
     }
 
     /// Says in the help what holds when the field isn't given.
     #[must_use]
     pub const fn default(mut self, default: &'static str) -> Self {
         self.default = Some(default);
+        self
+    }
+
+    /// Says that an answer may lack the field, or have `null` there.
+    #[must_use]
+    pub const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Says that the field is read and not written: a body may hold it, so that what is read can be
+    /// written back, and its value is ignored.
+    #[must_use]
+    pub const fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Declares the fields within an answer's field: of the object ([`FieldType::Json`]), of each
+    /// object in a list ([`FieldType::List`]), or of each object by name ([`FieldType::Pairs`]).
+    #[must_use]
+    pub fn of(mut self, fields: impl IntoIterator<Item = Self>) -> Self {
+        self.nested.extend(fields);
         self
     }
 }
@@ -95,8 +132,12 @@ pub enum FieldValue {
     Duration(Duration),
     /// [`FieldType::List`] and [`FieldType::Items`].
     List(Vec<String>),
+    /// [`FieldType::Ints`].
+    Ints(Vec<i64>),
     /// [`FieldType::Pairs`], in the order given.
     Pairs(Vec<(String, String)>),
+    /// [`FieldType::Pairs`] of a patch: each name with its new value, or without one to remove it.
+    PairChanges(Vec<(String, Option<String>)>),
 }
 
 impl std::fmt::Debug for FieldValue {
@@ -185,9 +226,46 @@ impl Fields {
         list, List, Vec<String>
     );
     accessor!(
-        /// Takes pairs.
-        pairs, Pairs, Vec<(String, String)>
+        /// Takes a list of whole numbers.
+        ints, Ints, Vec<i64>
     );
+
+    /// Takes pairs.
+    ///
+    /// `None` when they weren't given (or are declared with another type).
+    pub fn pairs(&mut self, name: &str) -> Option<Given<Vec<(String, String)>>> {
+        self.pairs_over(name, [])
+    }
+
+    /// Takes pairs that a write is to leave in the place of `current`: a patch changes some of them
+    /// and keeps the others (RFC 7396), any other write replaces all.
+    ///
+    /// `None` when they weren't given (or are declared with another type).
+    pub fn pairs_over(
+        &mut self,
+        name: &str,
+        current: impl IntoIterator<Item = (String, String)>,
+    ) -> Option<Given<Vec<(String, String)>>> {
+        match self.0.remove(name)? {
+            FieldValue::Null => Some(Given::Reset),
+            FieldValue::Pairs(pairs) => Some(Given::Set(pairs)),
+            FieldValue::PairChanges(changes) => {
+                let mut pairs: Vec<(String, String)> = current.into_iter().collect();
+                for (name, value) in changes {
+                    pairs.retain(|(known, _)| *known != name);
+                    pairs.extend(value.map(|value| (name, value)));
+                }
+                Some(Given::Set(pairs))
+            }
+            FieldValue::Str(_)
+            | FieldValue::Secret(_)
+            | FieldValue::Int(_)
+            | FieldValue::Ints(_)
+            | FieldValue::Bool(_)
+            | FieldValue::Duration(_)
+            | FieldValue::List(_) => None,
+        }
+    }
 
     /// The text of a path parameter or text field, left in place; empty when absent.
     pub fn text(&self, name: &str) -> &str {

@@ -83,6 +83,19 @@ fn multiplex_id<T>(request: &Request<T>) -> Result<String, Status> {
     }
 }
 
+/// What the ids of the mount's operations begin with in the host's document: the engine's name in the
+/// host's catalog (OpenBao `sdk/framework/backend.go`, `handleRootHelp`).
+fn prefix(data: &str) -> String {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Help {
+        #[serde(default)]
+        request_response_prefix: String,
+    }
+    serde_json::from_str(data)
+        .map_or_else(|_| String::new(), |help: Help| help.request_response_prefix)
+}
+
 /// Takes over what an engine may see of a request. Headers, the token's hash and lease data stay
 /// behind.
 fn incoming<B>(request: pb::Request, instance: &Instance<B>) -> Incoming {
@@ -138,7 +151,8 @@ impl<B: Backend> pb::backend_server::Backend for BackendService<B> {
             Dispatch::Help => match self.router.help(&request.path) {
                 // The host makes its OpenAPI document of what the mount's own help brings along.
                 Ok(text) if request.path.is_empty() => {
-                    reply::help(text, Some(self.router.openapi()))
+                    let openapi = self.router.openapi(&prefix(&request.data));
+                    reply::help(text, Some(openapi))
                 }
                 Ok(text) => reply::help(text, None),
                 Err(error) => reply::error(&error),

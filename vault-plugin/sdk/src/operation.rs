@@ -42,6 +42,14 @@ impl Operation {
             Self::Read | Self::Delete | Self::List => false,
         }
     }
+
+    /// The HTTP status that a host makes of an answer without data.
+    pub(crate) fn empty_status(self) -> u16 {
+        match self {
+            Self::Read | Self::List => 404,
+            Self::Create | Self::Update | Self::Patch | Self::Delete => 204,
+        }
+    }
 }
 
 impl fmt::Display for Operation {

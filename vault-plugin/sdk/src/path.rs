@@ -10,6 +10,7 @@ use crate::field::Field;
 use crate::operation::{Effect, Operation};
 use crate::request::Call;
 use crate::response::Response;
+use crate::spec::Spec;
 
 /// A boxed future, as handlers are kept.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -19,7 +20,7 @@ type Exists<B> = dyn Fn(Arc<B>, Call) -> BoxFuture<Result<bool, Error>> + Send +
 /// One operation of a path.
 pub(crate) struct Endpoint<B> {
     pub(crate) effect: Effect,
-    pub(crate) summary: &'static str,
+    pub(crate) spec: Spec,
     pub(crate) handler: Arc<Handler<B>>,
 }
 
@@ -78,20 +79,21 @@ impl<B: Send + Sync + 'static> Path<B> {
         self
     }
 
-    /// Declares fields; a path parameter is declared here too, for its help.
+    /// Declares the fields that writes take in their bodies; a path parameter is declared here too,
+    /// for its help. What a read, list or delete takes in its query is declared with [`Spec::query`].
     #[must_use]
     pub fn fields(mut self, fields: impl IntoIterator<Item = Field>) -> Self {
         self.fields.extend(fields);
         self
     }
 
-    /// Declares an operation.
+    /// Declares an operation: a summary will do, a [`Spec`] says what it takes and answers.
     #[must_use]
     pub fn operation<F, Fut>(
         mut self,
         operation: Operation,
         effect: Effect,
-        summary: &'static str,
+        spec: impl Into<Spec>,
         handler: F,
     ) -> Self
     where
@@ -100,21 +102,22 @@ impl<B: Send + Sync + 'static> Path<B> {
     {
         let handler: Arc<Handler<B>> =
             Arc::new(move |engine, call| Box::pin(handler(engine, call)));
-        self.operations.insert(operation, Endpoint { effect, summary, handler });
+        self.operations.insert(operation, Endpoint { effect, spec: spec.into(), handler });
         self
     }
 
     /// Declares `create` and `update` with one handler.
     #[must_use]
-    pub fn write<F, Fut>(self, effect: Effect, summary: &'static str, handler: F) -> Self
+    pub fn write<F, Fut>(self, effect: Effect, spec: impl Into<Spec>, handler: F) -> Self
     where
         F: Fn(Arc<B>, Call) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Response, Error>> + Send + 'static,
     {
-        self.operation(Operation::Create, effect, summary, handler.clone()).operation(
+        let spec = spec.into();
+        self.operation(Operation::Create, effect, spec.clone(), handler.clone()).operation(
             Operation::Update,
             effect,
-            summary,
+            spec,
             handler,
         )
     }
@@ -146,7 +149,17 @@ impl<B: Send + Sync + 'static> Path<B> {
         parts.next().is_none().then_some(parameters)
     }
 
-    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name == name)
+    /// The fields that one operation takes: those of its query, then the path's.
+    pub(crate) fn fields_of(&self, operation: Operation) -> impl Iterator<Item = &Field> {
+        let query = self.operations.get(&operation).map(|endpoint| &endpoint.spec.query);
+        query.into_iter().flatten().chain(&self.fields)
+    }
+
+    /// The names of the path's parameters, in order.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &'static str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Literal(_) => None,
+            Segment::Parameter(name) => Some(*name),
+        })
     }
 }

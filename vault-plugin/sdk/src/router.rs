@@ -1,5 +1,7 @@
 //! From a request to a handler: path, operation, effect, fields; then deadline and containment.
 
+#[cfg(debug_assertions)]
+mod answers;
 mod fields;
 mod help;
 mod openapi;
@@ -94,10 +96,14 @@ impl<B: Backend> Router<B> {
         let (handler, engine) = (Arc::clone(&endpoint.handler), Arc::clone(engine));
         let result =
             run(endpoint.effect, &request_id, async move { handler(engine, call).await }).await;
-        match endpoint.effect {
+        let result = match endpoint.effect {
             Effect::CallsOut => result.map_err(|error| unrepeatable(error, &request_id)),
             Effect::Pure | Effect::MayWrite => result,
-        }
+        };
+        // Last, so that a test sees what isn't declared, of a call too.
+        #[cfg(debug_assertions)]
+        let result = answers::declared(operation, endpoint, result);
+        result
     }
 
     /// Tells `create` from `update`; `None` when the path makes no difference between them.
@@ -132,9 +138,24 @@ impl<B: Backend> Router<B> {
         self.find(without_slash(path)).map(|(path, _)| help::path(path))
     }
 
-    /// The OpenAPI document of the mount, with paths relative to it.
-    pub fn openapi(&self) -> serde_json::Value {
-        openapi::document(&self.paths, &B::special_paths().root)
+    /// The OpenAPI document of the mount, with paths relative to it; `prefix`, such as the engine's
+    /// name, begins each operation's id.
+    pub fn openapi(&self, prefix: &str) -> serde_json::Value {
+        openapi::document(&self.paths, &B::special_paths().root, prefix)
+    }
+
+    /// The operations that declare no answer, as `path: operation`: for a test that wants all to.
+    pub fn undeclared(&self) -> Vec<String> {
+        let undeclared = |path: &Path<B>| {
+            let operations = path.operations.iter();
+            operations
+                .filter(|(_, endpoint)| {
+                    endpoint.spec.data.is_none() && endpoint.spec.empty.is_none()
+                })
+                .map(|(operation, _)| format!("{}: {operation}", path.pattern))
+                .collect::<Vec<_>>()
+        };
+        self.paths.iter().flat_map(undeclared).collect()
     }
 
     fn find<'a>(&'a self, path: &'a str) -> Result<(&'a Path<B>, Parameters<'a>), Error> {

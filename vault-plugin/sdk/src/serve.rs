@@ -22,6 +22,12 @@ pub(crate) const MAX_REQUEST: usize = 33 << 20;
 /// Prints one line on stdout, for the host, and logs on stderr; a process that no host started says
 /// so there and fails. `log_variable` names an environment variable that sets the log level.
 pub async fn serve<B: Backend>(log_variable: &'static str) -> ExitCode {
+    serve_as::<B>(B::VERSION, log_variable).await
+}
+
+/// Serves as [`serve`] does, under a version other than [`Backend::VERSION`]: one that is found only
+/// when the program runs. A semantic version with its `v`.
+pub async fn serve_as<B: Backend>(version: &'static str, log_variable: &'static str) -> ExitCode {
     // The same name and value on Vault and OpenBao, and the protocol with pinned mutual TLS and
     // many mounts in one process: Vault 1.12 and later, every OpenBao.
     let config = go_plugin::ServeConfig::new(
@@ -35,17 +41,17 @@ pub async fn serve<B: Backend>(log_variable: &'static str) -> ExitCode {
             let broker = broker.clone();
             Box::pin(async move { broker.connect(id).await.map_err(|error| error.to_string()) })
         });
-        routes::<B>(connect)
+        routes::<B>(version, connect)
     })
     .await
 }
 
 /// The services of a secrets engine, beside those that every plugin has.
-pub(crate) fn routes<B: Backend>(connect: Connect) -> Routes {
+pub(crate) fn routes<B: Backend>(version: &'static str, connect: Connect) -> Routes {
     Routes::new(
         BackendServer::new(BackendService::<B>::new(connect))
             .max_decoding_message_size(MAX_REQUEST),
     )
     .add_service(PluginMultiplexingServer::new(Multiplexing))
-    .add_service(PluginVersionServer::new(Version(B::VERSION)))
+    .add_service(PluginVersionServer::new(Version(version)))
 }

@@ -12,6 +12,9 @@ pub struct SystemViewError(pub String);
 pub struct ReplicationState(pub u32);
 
 impl ReplicationState {
+    /// A standby of a cluster, which may not write.
+    pub const STANDBY_NODE: Self = Self(Self::STANDBY);
+
     const PERFORMANCE_SECONDARY: u32 = 0x40;
     const DR_SECONDARY: u32 = 0x200;
     const STANDBY: u32 = 0x4000;

@@ -94,6 +94,18 @@ impl Ceilings {
     }
 }
 
+/// Settings with every default written out, as they are read.
+pub(super) fn in_force(entry: &ConfigEntry) -> ConfigEntry {
+    ConfigEntry {
+        max_versions: Some(entry.max_versions.unwrap_or(bounds::VERSIONS)),
+        max_timeout: Some(entry.max_timeout.unwrap_or(bounds::MAX_TIMEOUT)),
+        max_request_bytes: Some(entry.max_request_bytes.unwrap_or(bounds::MAX_REQUEST)),
+        max_response_bytes: Some(entry.max_response_bytes.unwrap_or(bounds::MAX_RESPONSE)),
+        max_in_flight: Some(entry.max_in_flight.unwrap_or(bounds::MAX_IN_FLIGHT)),
+        ..entry.clone()
+    }
+}
+
 fn denied_name(name: &str) -> Result<String, Failure> {
     match BaseUrl::parse(&format!("https://{name}")) {
         Ok(url) if url.path().is_empty() => Ok(url.origin().host.to_string()),

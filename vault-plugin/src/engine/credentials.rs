@@ -24,6 +24,8 @@ pub struct CredentialWrite {
     pub cas: Option<u64>,
     /// What it is bound to, as a definition's fields; `None` keeps the current version's binding.
     pub binding: Option<Definition>,
+    /// The binding's certificates by their digest, as they are read: instead of `ca_cert`.
+    pub ca_sha256: Option<String>,
     /// The secret values; without one nothing changes.
     pub material: Material,
     /// Remembered with the secret.
@@ -81,7 +83,9 @@ impl Engine {
                     )
                     .into());
                 }
-                service.binding()
+                let mut binding = service.binding();
+                trust_by_digest(&mut binding, write.ca_sha256)?;
+                binding
             }
             (None, Some(bound)) => binding::from_entry(bound)?,
             (None, None) => {
@@ -160,16 +164,24 @@ impl Engine {
         Ok(Some(CredentialView { entry, binding }))
     }
 
-    /// Deletes a shared credential with all its versions; nothing there is no error.
+    /// Deletes a shared credential with all its versions; nothing there is no error. With `cas` that
+    /// must be its current version.
     ///
     /// # Errors
-    /// `invalid_request` while a service names it; storage's own.
-    pub async fn delete_credential(&self, storage: &dyn Storage, name: &Name) -> Result<(), Error> {
+    /// `invalid_request` while a service names it, `check_and_set_failed`, with nothing changed;
+    /// storage's own.
+    pub async fn delete_credential(
+        &self,
+        storage: &dyn Storage,
+        name: &Name,
+        cas: Option<u64>,
+    ) -> Result<(), Error> {
         let _one = self.writes.lock().await;
         let key = format!("{CREDENTIALS}{name}");
         let entry: Option<CredentialEntry> = storage::load(storage, &key).await?;
         refuse_own(storage, name, entry.as_ref()).await?;
         let Some(entry) = entry else { return Ok(()) };
+        check_and_set(cas, entry.current, false)?;
         if let Some(user) = user_of(storage, name).await? {
             return Err(Failure::invalid(format!(
                 "the service \"{user}\" uses this credential. Nothing was deleted. Change or delete \
@@ -223,6 +235,23 @@ pub(super) async fn complete(
     Ok(())
 }
 
+/// Takes the digest of `ca_cert` for the certificates themselves.
+fn trust_by_digest(binding: &mut Binding, digest: Option<String>) -> Result<(), Failure> {
+    let Some(digest) = digest.map(|digest| digest.to_ascii_lowercase()) else { return Ok(()) };
+    if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Failure::invalid("ca_sha256 is 64 hex digits. Nothing was changed"));
+    }
+    match &binding.trust.ca_sha256 {
+        Some(given) if *given != digest => Err(Failure::invalid(
+            "ca_sha256 isn't the digest of ca_cert: give one of them. Nothing was changed",
+        )),
+        Some(_) | None => {
+            binding.trust.ca_sha256 = Some(digest);
+            Ok(())
+        }
+    }
+}
+
 /// A write without a secret may only say again what holds.
 fn unchanged(
     entry: &CredentialEntry,
@@ -235,7 +264,8 @@ fn unchanged(
             Code::BindingChanged,
             format!(
                 "{difference}. A stored secret never moves. Nothing was changed. To bind elsewhere, \
-                 write the secret in the same command: token=-"
+                 write the secret in the same command:{}",
+                wanted.placement.written()
             ),
         )
         .into()),
@@ -257,7 +287,7 @@ async fn refuse_own(
     }
     Err(Failure::invalid(format!(
         "credential \"{name}\" is the service \"{name}\"'s own. Write it there: vault write \
-         <mount>/services/{name} token=-. Nothing was changed"
+         <mount>/services/{name} with the fields of its auth. Nothing was changed"
     ))
     .into())
 }

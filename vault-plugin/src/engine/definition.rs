@@ -102,6 +102,43 @@ pub(super) fn parse(
     Ok((service, destination))
 }
 
+/// A definition with every default written out, as it is read: what is written back in this form
+/// changes nothing.
+pub fn in_force(definition: &Definition, ceilings: &Ceilings) -> Definition {
+    let or_default = |given: Option<u64>, default: u64, ceiling: u64| {
+        Some(given.unwrap_or_else(|| default.min(ceiling)))
+    };
+    Definition {
+        auth: Some(definition.auth.clone().unwrap_or_else(|| "none".to_owned())),
+        safe_methods: Some(
+            definition
+                .safe_methods
+                .clone()
+                .unwrap_or_else(|| ["GET", "HEAD", "OPTIONS"].map(str::to_owned).into()),
+        ),
+        timeout: or_default(definition.timeout, bounds::TIMEOUT, ceilings.max_timeout.as_secs()),
+        max_request_bytes: or_default(
+            definition.max_request_bytes,
+            bounds::REQUEST,
+            ceilings.max_request_bytes,
+        ),
+        max_response_bytes: or_default(
+            definition.max_response_bytes,
+            bounds::RESPONSE,
+            ceilings.max_response_bytes,
+        ),
+        max_in_flight: or_default(
+            definition.max_in_flight,
+            bounds::IN_FLIGHT,
+            ceilings.max_in_flight,
+        ),
+        probe_method: Some(definition.probe_method.clone().unwrap_or_else(|| "GET".to_owned())),
+        send_request_id: Some(definition.send_request_id.unwrap_or(true)),
+        enabled: Some(definition.enabled.unwrap_or(true)),
+        ..definition.clone()
+    }
+}
+
 /// A default is lowered to the mount's ceiling; a given value over it is an error.
 fn bounded(field: &str, given: Option<u64>, default: u64, ceiling: u64) -> Result<u64, Failure> {
     given.map_or_else(|| Ok(default.min(ceiling)), |value| within(field, value, ceiling))
@@ -197,6 +234,13 @@ fn request_headers(definition: &Definition, placement: &Placement) -> Result<Vec
     }
 }
 
+/// The command that opens a network beside those that are open.
+fn opened_too(ceilings: &Ceilings, network: &dyn std::fmt::Display) -> String {
+    let present = ceilings.upstream_cidrs.to_string();
+    let comma = if present.is_empty() { "" } else { "," };
+    format!("vault write <mount>/config upstream_cidrs={present}{comma}{network}")
+}
+
 fn destination(
     definition: &Definition,
     base: &BaseUrl,
@@ -209,7 +253,8 @@ fn destination(
             Code::AddressForbidden,
             format!(
                 "upstream_cidrs: {outside} isn't within the mount's. Nothing was changed. An \
-                 operator can widen the mount's: vault write <mount>/config upstream_cidrs={outside}"
+                 operator can widen the mount's: {}",
+                opened_too(ceilings, &outside)
             ),
         ));
     }
@@ -255,11 +300,9 @@ fn destination(
     for given in literal.into_iter().chain(address) {
         guard.judge(given).map_err(|forbidden| {
             let text = if forbidden.refusal == Refusal::NotInMount {
-                let present = ceilings.upstream_cidrs.to_string();
-                let comma = if present.is_empty() { "" } else { "," };
                 format!(
-                    "{forbidden}. Nothing was changed. An operator can open it: vault write \
-                     <mount>/config upstream_cidrs={present}{comma}{given}"
+                    "{forbidden}. Nothing was changed. An operator can open it: {}",
+                    opened_too(ceilings, &given)
                 )
             } else {
                 format!("{forbidden}. Nothing was changed")

@@ -49,7 +49,7 @@ pub struct WrittenService {
 }
 
 impl Engine {
-    /// Writes a service.
+    /// Writes a service. What changes nothing isn't stored, and has the version that there was.
     ///
     /// # Errors
     /// `invalid_request`, `address_forbidden`, `binding_changed` and `check_and_set_failed`, with
@@ -76,6 +76,13 @@ impl Engine {
             // A read shows the own credential under this name; written back, it means the same.
             definition.credential = None;
         }
+        let in_force = |definition: &Definition| definition::in_force(definition, &mount.ceilings);
+        if let Some(before) = &before
+            && in_force(&definition) == in_force(&before.definition)
+        {
+            // A read writes defaults out; written back, they are the defaults still.
+            definition = before.definition.clone();
+        }
         let (service, destination) =
             definition::parse(&write.name, &definition, &mount.entry, &mount.ceilings)?;
         Upstream::new(destination, Arc::clone(&self.resolver))
@@ -97,12 +104,20 @@ impl Engine {
             own: plan.own_after(),
             definition,
         };
-        let mut warnings = plan.warnings(&write.name, own_before.as_ref(), &entry);
+        let mut warnings =
+            plan.warnings(&write.name, own_before.as_ref(), &entry, &service.placement);
         let nothing = Definition::default();
         let previous = before.as_ref().map_or(&nothing, |entry| &entry.definition);
         warnings::weakened(previous, &entry.definition, &mut warnings);
         warnings::local_name(&entry.definition, &mut warnings);
 
+        if let Some(before) = &before
+            && plan.made().is_none()
+            && (&before.own, &before.definition) == (&entry.own, &entry.definition)
+        {
+            let version = before.version;
+            return Ok(WrittenService { version, credential_version: None, warnings });
+        }
         let outcome = self.commit(storage, &key, &write, &plan, &entry, own_before.is_some()).await;
         self.forget(&key);
         self.forget(&format!("{CREDENTIALS}{}", write.name));
@@ -153,17 +168,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Deletes a service with its own credential; nothing there is no error.
+    /// Deletes a service with its own credential; nothing there is no error. With `cas` it must be
+    /// of that version.
     ///
     /// # Errors
-    /// Storage's own.
-    pub async fn delete_service(&self, storage: &dyn Storage, name: &Name) -> Result<(), Error> {
+    /// `check_and_set_failed`, with nothing changed; storage's own.
+    pub async fn delete_service(
+        &self,
+        storage: &dyn Storage,
+        name: &Name,
+        cas: Option<u64>,
+    ) -> Result<(), Error> {
         let _one = self.writes.lock().await;
         let key = format!("{SERVICES}{name}");
         let own_key = format!("{CREDENTIALS}{name}");
         let Some(entry): Option<ServiceEntry> = storage::load(storage, &key).await? else {
             return Ok(());
         };
+        check_and_set(cas, entry.version, false)?;
         let deleted: Result<(), Error> = async {
             let gone = storage.delete(&key).await;
             self.forget(&key);

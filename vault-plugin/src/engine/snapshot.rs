@@ -89,6 +89,24 @@ impl Engine {
         Ok(snapshot)
     }
 
+    /// Why the mount's settings don't allow what a service is defined as, told to an operator; nothing
+    /// if they do.
+    ///
+    /// # Errors
+    /// Storage's own.
+    pub async fn definition_refused(
+        &self,
+        storage: &dyn Storage,
+        name: &Name,
+    ) -> Result<Option<Failure>, Error> {
+        let mount = self.mount(storage).await?;
+        let entry: Option<ServiceEntry> =
+            storage::load(storage, &format!("{SERVICES}{name}")).await?;
+        Ok(entry.and_then(|entry| {
+            definition::parse(name, &entry.definition, &mount.entry, &mount.ceilings).err()
+        }))
+    }
+
     async fn load_snapshot(
         &self,
         storage: &dyn Storage,
@@ -166,8 +184,8 @@ fn no_longer_allowed(name: &Name, failure: &Failure) -> Failure {
         code,
         format!(
             "config no longer allows what \"{name}\" is defined as. Nothing was sent. This isn't the \
-             caller's mistake; an operator finds the reason in the server's log, or by writing the \
-             service again"
+             caller's mistake; an operator finds the reason with: vault write -f \
+             <mount>/check/{name}"
         ),
     )
 }

@@ -3,22 +3,27 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response, Storage};
+use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response, Spec, Storage};
 
-use super::handler;
-use crate::bounds;
-use crate::engine::Engine;
+use super::{UNKNOWN_SERVICE, handler};
+use crate::engine::{Engine, in_force};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::proxy::rules::Rules;
-use crate::storage::{self, Definition, SERVICES, ServiceEntry, rfc3339};
+use crate::storage::{self, SERVICES, ServiceEntry, rfc3339};
 
 pub(super) fn paths() -> Vec<Path<Engine>> {
     vec![
         Path::new("catalog", "All services, as agents may know them.").operation(
             Operation::Read,
             Effect::Pure,
-            "Tells the revision, and per service its name, description, base URL and health.",
+            Spec::new(
+                "Tells the revision, and per service its name, description, base URL and health.",
+            )
+            .data(
+                "The catalog.",
+                [REVISION, Field::new("services", FieldType::List, "The services.").of(service())],
+            ),
             handler(all),
         ),
         Path::new("catalog/:service", "One service, with usage notes and limits.")
@@ -26,9 +31,46 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
             .operation(
                 Operation::Read,
                 Effect::Pure,
-                "Tells what an agent needs to call the service.",
+                Spec::new("Tells what an agent needs to call the service.")
+                    .data("The service.", service().into_iter().chain(more()))
+                    .refuses(404, UNKNOWN_SERVICE),
                 handler(one),
             ),
+    ]
+}
+
+const REVISION: Field =
+    Field::new("revision", FieldType::Str, "Differs when the catalog has changed.");
+
+fn service() -> Vec<Field> {
+    let health = [
+        Field::new("state", FieldType::Str, "ok, failing or unknown."),
+        Field::new("since", FieldType::Str, "Since when it fails.").optional(),
+        Field::new("code", FieldType::Str, "The code of the failure.").optional(),
+    ];
+    vec![
+        Field::new("name", FieldType::Str, "The service's name."),
+        Field::new("description", FieldType::Str, "One line about it."),
+        Field::new("base_url", FieldType::Str, "Where its calls go."),
+        Field::new("methods", FieldType::List, "The methods that its rules may allow; null: all.")
+            .optional(),
+        Field::new("rules", FieldType::Items, "What may be asked for."),
+        Field::new("enabled", FieldType::Bool, "Whether it may be called."),
+        Field::new("health", FieldType::Json, "How it fares.").of(health),
+    ]
+}
+
+fn more() -> [Field; 4] {
+    let limits = [
+        Field::new("timeout_seconds", FieldType::Int, "For the whole call."),
+        Field::new("max_request_bytes", FieldType::Int, "The largest request body."),
+        Field::new("max_response_bytes", FieldType::Int, "The largest answer."),
+    ];
+    [
+        REVISION,
+        Field::new("usage", FieldType::Str, "Notes and example paths."),
+        Field::new("safe_methods", FieldType::List, "The methods that change nothing."),
+        Field::new("limits", FieldType::Json, "The limits in force.").of(limits),
     ]
 }
 
@@ -53,16 +95,17 @@ async fn one(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         .into());
     };
     let mut shown = overview(&engine, name.as_str(), &entry);
-    let definition = &entry.definition;
+    let mount = engine.mount(storage).await?;
+    let definition = in_force(&entry.definition, &mount.ceilings);
     shown.insert("revision".into(), engine.revision(storage).await?.as_ref().into());
-    shown.insert("usage".into(), definition.usage.clone().unwrap_or_default().into());
-    shown.insert("safe_methods".into(), safe_methods(definition).into());
+    shown.insert("usage".into(), definition.usage.unwrap_or_default().into());
+    shown.insert("safe_methods".into(), definition.safe_methods.into());
     shown.insert(
         "limits".into(),
         json!({
-            "timeout_seconds": definition.timeout.unwrap_or(bounds::TIMEOUT),
-            "max_request_bytes": definition.max_request_bytes.unwrap_or(bounds::REQUEST),
-            "max_response_bytes": definition.max_response_bytes.unwrap_or(bounds::RESPONSE),
+            "timeout_seconds": definition.timeout,
+            "max_request_bytes": definition.max_request_bytes,
+            "max_response_bytes": definition.max_response_bytes,
         }),
     );
     data(Value::Object(shown))
@@ -102,12 +145,4 @@ fn overview(engine: &Engine, name: &str, entry: &ServiceEntry) -> Map<String, Va
         ("enabled".to_owned(), definition.enabled.unwrap_or(true).into()),
         ("health".to_owned(), Value::Object(state)),
     ])
-}
-
-/// The methods that change nothing, as the operator declared them.
-pub(super) fn safe_methods(definition: &Definition) -> Vec<String> {
-    definition
-        .safe_methods
-        .clone()
-        .unwrap_or_else(|| ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec())
 }

@@ -1,8 +1,8 @@
 //! `check/<service>`: does it work, and if not, what doesn't.
 
-use vault_sdk::{Effect, Field, FieldType, Operation, Path};
+use vault_sdk::{Effect, Field, FieldType, Operation, Path, Spec};
 
-use super::handler;
+use super::{UNKNOWN_SERVICE, handler};
 use crate::engine::Engine;
 use crate::proxy::check::check;
 
@@ -21,8 +21,30 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
             .operation(
                 Operation::Update,
                 Effect::CallsOut,
-                "Probes the service and tells what works.",
+                Spec::new("Probes the service and tells what works.")
+                    .data("How far it came.", report())
+                    .refuses(404, UNKNOWN_SERVICE),
                 handler(check),
             ),
+    ]
+}
+
+fn report() -> [Field; 9] {
+    [
+        Field::new("verdict", FieldType::Str, "ok or failed."),
+        Field::new("passed", FieldType::List, "The stages that were passed."),
+        Field::new("not_tested", FieldType::List, "The stages that weren't reached."),
+        Field::new("stage", FieldType::Str, "Where it failed.").optional(),
+        Field::new("code", FieldType::Str, "The error's code.").optional(),
+        Field::new("message", FieldType::Str, "What happened, and what to do.").optional(),
+        Field::new("status", FieldType::Int, "What the upstream answered to the probe.").optional(),
+        Field::new(
+            "certificate_sha256",
+            FieldType::Str,
+            "The certificate presented, where it isn't trusted.",
+        )
+        .optional(),
+        Field::new("duration_ms", FieldType::Int, "How long it took, if it set out at all.")
+            .optional(),
     ]
 }

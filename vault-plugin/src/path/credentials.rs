@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response};
+use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response, Spec};
 
 use super::{cas, fields, handler, material, name, page, set, set_or_default};
 use crate::engine::{CredentialWrite, Engine, author};
@@ -19,46 +19,112 @@ and is written at services/<name>.";
 
 pub(super) fn paths() -> Vec<Path<Engine>> {
     let mut paths = vec![
-        Path::new("credentials", "Lists credentials.")
-            .fields([fields::AFTER, fields::LIMIT])
-            .operation(Operation::List, Effect::Pure, "Lists names.", handler(list)),
+        Path::new("credentials", "Lists credentials.").operation(
+            Operation::List,
+            Effect::Pure,
+            Spec::new("Lists names.").query([fields::AFTER, fields::LIMIT]).list([]),
+            handler(list),
+        ),
         Path::new("credentials/:name", "A shared credential: written, never read back.")
             .description(DESCRIPTION)
-            .fields([
-                fields::NAME,
-                fields::TOKEN,
-                fields::USERNAME,
-                fields::PASSWORD,
-                Field::new(
-                    "origin",
-                    FieldType::Str,
-                    "Where the secret may go: scheme, host and port, such as https://api.github.com.",
-                ),
-                fields::AUTH,
-                fields::HEADER_NAME,
-                fields::PREFIX,
-                fields::PARAM_NAME,
-                fields::COOKIE_NAME,
-                fields::CA_CERT,
-                fields::TLS_SERVER_NAME,
-                fields::TLS_PIN,
-                fields::ADDRESS,
-                Field::new(
-                    "danger_allow_plaintext",
-                    FieldType::Bool,
-                    "Allow an http:// origin. Needs allow_danger in config.",
-                )
-                .default("false"),
-                fields::INSECURE_TLS,
-                fields::CAS,
-            ])
+            .fields([fields::NAME, fields::TOKEN, fields::USERNAME, fields::PASSWORD])
+            .fields([fields::CA_CERT, fields::CAS, fields::OPTIONS])
+            .fields(bound())
+            .fields(kept())
             .exists(handler(exists))
-            .operation(Operation::Read, Effect::Pure, "Reads versions and binding, never the secret.", handler(read))
-            .write(Effect::MayWrite, "Stores a secret as a new version, with its binding.", handler(write))
-            .operation(Operation::Delete, Effect::MayWrite, "Deletes all versions. Refused while a service names it.", handler(delete)),
+            .operation(
+                Operation::Read,
+                Effect::Pure,
+                Spec::new("Reads versions and binding, never the secret.")
+                    .data(
+                        "What there is, but for the secret.",
+                        kept().into_iter().chain(bound().map(Field::optional)),
+                    )
+                    .empty("There is no such credential."),
+                handler(read),
+            )
+            .write(
+                Effect::MayWrite,
+                Spec::new("Stores a secret as a new version, with its binding.")
+                    .data("Written.", [VERSION])
+                    .example(json!({
+                        "origin": "https://api.github.com", "auth": "bearer", "token": "…",
+                    })),
+                handler(write),
+            )
+            .operation(
+                Operation::Delete,
+                Effect::MayWrite,
+                Spec::new("Deletes all versions. Refused while a service names it.")
+                    .query([fields::CAS])
+                    .empty("It isn't there any more."),
+                handler(delete),
+            ),
     ];
     paths.extend(version_paths());
     paths
+}
+
+const VERSION: Field = Field::new("version", FieldType::Int, "The version there is now, for cas.");
+
+/// What a version is bound to, as it is written and read.
+fn bound() -> [Field; 12] {
+    [
+        Field::new(
+            "origin",
+            FieldType::Str,
+            "Where the secret may go: scheme, host and port, such as https://api.github.com.",
+        ),
+        fields::AUTH,
+        fields::HEADER_NAME,
+        fields::PREFIX,
+        fields::PARAM_NAME,
+        fields::COOKIE_NAME,
+        Field::new(
+            "ca_sha256",
+            FieldType::Str,
+            "SHA-256 of the certificates of ca_cert, 64 hex digits: instead of them, as it is read.",
+        ),
+        fields::TLS_SERVER_NAME,
+        fields::TLS_PIN,
+        fields::ADDRESS,
+        Field::new(
+            "danger_allow_plaintext",
+            FieldType::Bool,
+            "Allow an http:// origin. Needs allow_danger in config.",
+        )
+        .default("false"),
+        fields::INSECURE_TLS,
+    ]
+}
+
+/// What is known of a credential, beside its binding.
+fn kept() -> [Field; 6] {
+    [
+        Field::new("owner", FieldType::Str, "operator, or service for a service's own.")
+            .read_only(),
+        Field::new("created_time", FieldType::Str, "When it was made.").read_only(),
+        CURRENT,
+        Field::new("last_used_time", FieldType::Str, "When a call last sent it.")
+            .optional()
+            .read_only(),
+        Field::new("last_refused_time", FieldType::Str, "When an upstream last refused it.")
+            .optional()
+            .read_only(),
+        shown_version(),
+    ]
+}
+
+const CURRENT: Field =
+    Field::new("current_version", FieldType::Int, "The version in use.").read_only();
+
+fn shown_version() -> Field {
+    Field::new("versions", FieldType::Pairs, "The versions, by number.").read_only().of([
+        Field::new("created_time", FieldType::Str, "When it was written."),
+        Field::new("created_by", FieldType::Str, "Who wrote it."),
+        Field::new("source", FieldType::Str, "How it came about."),
+        Field::new("destroyed", FieldType::Bool, "Whether its secret is gone."),
+    ])
 }
 
 /// Versions, beside the credential itself.
@@ -72,7 +138,9 @@ fn version_paths() -> [Path<Engine>; 3] {
         .operation(
             Operation::Read,
             Effect::Pure,
-            "Lists versions with who wrote them, when and how.",
+            Spec::new("Lists versions with who wrote them, when and how.")
+                .data("The versions.", [CURRENT, shown_version()])
+                .empty("There is no such credential."),
             handler(versions),
         ),
         Path::new("credentials/:name/rollback", "Goes back to an earlier version.")
@@ -87,18 +155,22 @@ fn version_paths() -> [Path<Engine>; 3] {
             .operation(
                 Operation::Update,
                 Effect::MayWrite,
-                "Makes a new version of an old one.",
+                Spec::new("Makes a new version of an old one.")
+                    .data("Made.", [Field::new("version", FieldType::Int, "The new version.")])
+                    .example(json!({ "version": 3 })),
                 handler(rollback),
             ),
         Path::new("credentials/:name/destroy", "Destroys old versions for good.")
             .fields([
                 fields::NAME,
-                Field::new("versions", FieldType::List, "The versions to destroy, such as 1,2."),
+                Field::new("versions", FieldType::Ints, "The versions to destroy, such as 1,2."),
             ])
             .operation(
                 Operation::Update,
                 Effect::MayWrite,
-                "Deletes the secrets of old versions. The version in use is refused.",
+                Spec::new("Deletes the secrets of old versions. The version in use is refused.")
+                    .empty("Destroyed.")
+                    .example(json!({ "versions": [1, 2] })),
                 handler(destroy),
             ),
     ]
@@ -147,6 +219,7 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         data.insert("tls_pin_sha256".into(), binding.tls_pin_sha256.into());
         data.insert("danger_insecure_tls".into(), binding.insecure_tls.into());
         data.insert("danger_allow_plaintext".into(), binding.allow_plaintext.into());
+        data.insert("address".into(), binding.address.into());
     }
     Response::data(data).map_err(|error| Error::Internal(error.to_string()))
 }
@@ -187,8 +260,8 @@ async fn rollback(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error
 
 async fn destroy(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let name = name(&call)?;
-    let given = call.fields.list("versions").and_then(vault_sdk::Given::value).unwrap_or_default();
-    let versions: Result<Vec<u64>, _> = given.iter().map(|version| version.parse()).collect();
+    let given = call.fields.ints("versions").and_then(vault_sdk::Given::value).unwrap_or_default();
+    let versions: Result<Vec<u64>, _> = given.into_iter().map(u64::try_from).collect();
     match versions {
         Ok(versions) if !versions.is_empty() => {
             engine.destroy(call.storage.as_ref(), &name, &versions).await?;
@@ -205,9 +278,11 @@ async fn write(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let fields = &mut call.fields;
     let cas = cas(fields)?;
     let (material, warnings) = material(fields)?;
-    let binding = binding(fields)?;
+    let mut ca_sha256 = None;
+    set(&mut ca_sha256, fields.str("ca_sha256"));
+    let binding = binding(fields, ca_sha256.is_some())?;
     let author = author(&call.caller);
-    let write = CredentialWrite { name, cas, binding, material, author };
+    let write = CredentialWrite { name, cas, binding, ca_sha256, material, author };
     let written = engine.write_credential(call.storage.as_ref(), write).await?;
     Response::data(json!({ "version": written.version }))
         .map(|response| response.warn_all(warnings))
@@ -215,7 +290,7 @@ async fn write(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
 }
 
 /// The binding's fields, as those of a definition that would match it; `None` when none was given.
-fn binding(fields: &mut Fields) -> Result<Option<Definition>, Failure> {
+fn binding(fields: &mut Fields, by_digest: bool) -> Result<Option<Definition>, Failure> {
     let parts = [
         "origin",
         "auth",
@@ -226,7 +301,7 @@ fn binding(fields: &mut Fields) -> Result<Option<Definition>, Failure> {
         "danger_allow_plaintext",
         "danger_insecure_tls",
     ];
-    if !parts.iter().chain(&PARAMETERS).any(|part| fields.has(part)) {
+    if !by_digest && !parts.iter().chain(&PARAMETERS).any(|part| fields.has(part)) {
         return Ok(None);
     }
     let mut origin = None;
@@ -250,7 +325,8 @@ fn binding(fields: &mut Fields) -> Result<Option<Definition>, Failure> {
     Ok(Some(definition))
 }
 
-async fn delete(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
-    engine.delete_credential(call.storage.as_ref(), &name(&call)?).await?;
+async fn delete(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
+    let cas = cas(&mut call.fields)?;
+    engine.delete_credential(call.storage.as_ref(), &name(&call)?, cas).await?;
     Ok(Response::empty())
 }

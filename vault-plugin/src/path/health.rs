@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use vault_sdk::{Call, Effect, Operation, Path, Response};
+use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response, Spec};
 
 use super::handler;
 use crate::engine::{Engine, Health};
@@ -22,9 +22,26 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
             .operation(
                 Operation::Read,
                 Effect::Pure,
-                "Tells the health of every service.",
+                Spec::new("Tells the health of every service.").data("Their health.", fields()),
                 handler(read),
             ),
+    ]
+}
+
+fn fields() -> [Field; 2] {
+    let text = |name, help| Field::new(name, FieldType::Str, help).optional();
+    let service = [
+        Field::new("state", FieldType::Str, "ok, failing, credential_failing or unknown."),
+        text("last_success", "When a call was last answered."),
+        text("last_failure", "When a call last failed."),
+        text("last_failure_code", "The code of that failure."),
+        text("last_credential_refusal", "When the upstream last refused the credential."),
+        text("failing_since", "Since when it fails."),
+        Field::new("in_flight", FieldType::Int, "Calls under way."),
+    ];
+    [
+        Field::new("paused", FieldType::Bool, "Whether the mount refuses every call."),
+        Field::new("services", FieldType::Pairs, "The services, by name.").of(service),
     ]
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use vault_sdk::{Call, Effect, Field, FieldType, Given, Operation, Path, Response};
+use serde_json::{Value, json};
+use vault_sdk::{Call, Effect, Field, FieldType, Given, Operation, Path, Response, Spec};
 
-use super::handler;
+use super::{UNKNOWN_SERVICE, handler};
 use crate::engine::Engine;
 use crate::error::{Error, Failure};
 use crate::proxy::proxy;
@@ -24,11 +25,52 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
         Path::new("proxy/:service/:method", "Performs one upstream request.")
             .description(DESCRIPTION)
             .fields(fields())
-            .operation(Operation::Update, Effect::CallsOut, SUMMARY, handler(proxy)),
+            .operation(
+                Operation::Update,
+                Effect::CallsOut,
+                spec(json!({ "path": "/repos/rust-lang/rust/issues", "json": { "title": "x" } })),
+                handler(proxy),
+            ),
         Path::new("proxy/:service", "Performs one upstream GET request.")
             .description(DESCRIPTION)
             .fields(fields())
-            .operation(Operation::Update, Effect::CallsOut, SUMMARY, handler(get)),
+            .operation(
+                Operation::Update,
+                Effect::CallsOut,
+                spec(json!({ "path": "/user/repos", "query": { "per_page": 5 } })),
+                handler(get),
+            ),
+    ]
+}
+
+fn spec(example: Value) -> Spec {
+    Spec::new(SUMMARY)
+        .data("What the upstream answered.", answer())
+        .refuses(404, UNKNOWN_SERVICE)
+        .refuses(424, "The upstream failed; the code says whether anything was sent.")
+        .example(example)
+}
+
+fn answer() -> [Field; 11] {
+    let refused = [
+        Field::new("name", FieldType::Str, "Its name."),
+        Field::new("version", FieldType::Int, "The version that was sent."),
+        Field::new("stored", FieldType::Str, "When that version was stored."),
+    ];
+    [
+        Field::new("status", FieldType::Int, "The upstream's HTTP status."),
+        Field::new("headers", FieldType::Pairs, "The upstream's headers that callers get."),
+        Field::new("body", FieldType::Text, "The body, if it is text.").optional(),
+        Field::new("body_base64", FieldType::Text, "The body, if it isn't.").optional(),
+        Field::new("truncated", FieldType::Bool, "Whether the body was cut."),
+        Field::new("redacted", FieldType::Int, "How often the credential was taken out."),
+        Field::new("duration_ms", FieldType::Int, "How long the call took."),
+        Field::new("request_id", FieldType::Str, "The request's id, as in the audit log."),
+        Field::new("rule", FieldType::Str, "The rule that allowed it; empty without rules."),
+        Field::new("catalog_revision", FieldType::Str, "Differs when the catalog has changed."),
+        Field::new("refused_credential", FieldType::Json, "The credential, with a 401 alone.")
+            .of(refused)
+            .optional(),
     ]
 }
 

@@ -1,16 +1,18 @@
 //! `services/`: definitions, with the short way to store their credential.
 
+mod declared;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response};
+use vault_sdk::{Call, Effect, Field, FieldType, Fields, Operation, Path, Response, Spec};
 
+use self::declared::{counted, detail, settings, written};
 use super::{
-    cas, catalog, fields, handler, material, name, page, set, set_count, set_or_default,
+    UNKNOWN_SERVICE, cas, fields, handler, material, name, page, set, set_count, set_or_default,
     set_seconds,
 };
-use crate::bounds;
-use crate::engine::{Engine, ServiceWrite, author};
+use crate::engine::{Engine, ServiceWrite, author, in_force};
 use crate::error::{Error, Failure};
 use crate::name::Name;
 use crate::proxy::placement::PARAMETERS;
@@ -29,142 +31,78 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
     vec![
         Path::new("services", "Lists services, and creates one by its name in the body.")
             .description(DESCRIPTION)
-            .fields([fields::AFTER, fields::LIMIT])
-            .fields(definition_fields())
+            .fields(settings())
+            .fields(written())
+            .fields(counted())
             .exists(handler(exists))
             .operation(
                 Operation::List,
                 Effect::Pure,
-                "Lists names with non-secret detail.",
+                Spec::new("Lists names with non-secret detail.")
+                    .query([fields::AFTER, fields::LIMIT])
+                    .list(detail()),
                 handler(list),
             )
-            .write(Effect::MayWrite, "Creates a service that doesn't exist yet.", handler(create)),
+            .write(
+                Effect::MayWrite,
+                written_as("Creates a service that doesn't exist yet.").example(json!({
+                    "name": "github", "base_url": "https://api.github.com", "auth": "bearer",
+                    "token": "…",
+                })),
+                handler(create),
+            ),
         Path::new("services/:name", "One service: where calls go, and how the credential is sent.")
             .description(DESCRIPTION)
-            .fields(definition_fields())
+            .fields(settings())
+            .fields(written())
+            .fields(counted())
             .exists(handler(exists))
             .operation(
                 Operation::Read,
                 Effect::Pure,
-                "Reads the definition, never the secret.",
+                Spec::new("Reads the definition, never the secret.")
+                    .data("The definition.", settings().into_iter().chain(counted()))
+                    .empty("There is no such service."),
                 handler(read),
             )
-            .write(Effect::MayWrite, "Writes the fields given.", handler(write))
+            .write(
+                Effect::MayWrite,
+                written_as("Writes the fields given.").example(json!({
+                    "base_url": "https://api.github.com", "auth": "bearer", "token": "…",
+                    "rules": ["allow GET /repos/**"],
+                })),
+                handler(write),
+            )
             .operation(
                 Operation::Patch,
                 Effect::MayWrite,
-                "Writes the fields given, if it exists.",
+                written_as("Writes the fields given, if it exists.")
+                    .refuses(404, UNKNOWN_SERVICE)
+                    .example(json!({ "timeout": "10s", "custom_metadata": { "team": null } })),
                 handler(write),
             )
             .operation(
                 Operation::Delete,
                 Effect::MayWrite,
-                "Deletes it with its own credential.",
+                Spec::new("Deletes it with its own credential.")
+                    .query([fields::CAS])
+                    .empty("It isn't there any more."),
                 handler(delete),
             ),
     ]
 }
 
-fn definition_fields() -> Vec<Field> {
-    let field = Field::new;
-    vec![
-        fields::NAME,
-        field(
-            "base_url",
-            FieldType::Str,
-            "Where all its calls go, such as https://api.github.com.",
-        ),
-        fields::AUTH,
-        fields::HEADER_NAME,
-        fields::PREFIX,
-        fields::PARAM_NAME,
-        fields::COOKIE_NAME,
-        fields::TOKEN,
-        fields::USERNAME,
-        fields::PASSWORD,
-        field("credential", FieldType::Str, "A shared credential's name, instead of token."),
-        field(
-            "description",
-            FieldType::Str,
-            "One line for people and models, at most 120 characters.",
-        ),
-        field(
-            "usage",
-            FieldType::Str,
-            "Notes and example paths for the model, at most 4000 characters.",
-        ),
-        field(
-            "rules",
-            FieldType::Items,
-            "What may be asked for, first match wins: \"allow GET,HEAD /repos/**, deny * /admin/**\". \
-             Once there is one, the rest is denied.",
-        )
-        .default("none: all is allowed"),
-        field("safe_methods", FieldType::List, "Methods that change nothing here.")
-            .default("GET,HEAD,OPTIONS"),
-        field(
-            "headers",
-            FieldType::Pairs,
-            "Headers sent with every request, such as accept=application/json. Never secrets: they \
-             are read back.",
-        ),
-        field(
-            "allowed_request_headers",
-            FieldType::List,
-            "Headers that callers may set, beside the usual harmless ones.",
-        ),
-        field(
-            "allowed_response_headers",
-            FieldType::List,
-            "Headers that callers get, beside the usual harmless ones.",
-        ),
-        field("allow_encoded_slash", FieldType::Bool, "Let %2F stand in a path segment.")
-            .default("false"),
-        field("allow_path_params", FieldType::Bool, "Let ';' stand in a path segment.")
-            .default("false"),
-        field("timeout", FieldType::Duration, "For the whole call.").default("30s"),
-        field("max_request_bytes", FieldType::Int, "The largest request body.").default("1048576"),
-        field("max_response_bytes", FieldType::Int, "The largest answer.").default("8388608"),
-        field("max_in_flight", FieldType::Int, "Calls at one time.").default("64"),
-        fields::CA_CERT,
-        fields::TLS_SERVER_NAME,
-        fields::TLS_PIN,
-        fields::ADDRESS,
-        field(
-            "upstream_cidrs",
-            FieldType::List,
-            "Networks outside the public internet that it may reach, within the mount's.",
-        )
-        .default("none"),
-        field(
-            "danger_allow_plaintext",
-            FieldType::Bool,
-            "Allow an http:// base_url. Needs allow_danger in config.",
-        )
-        .default("false"),
-        fields::INSECURE_TLS,
-        field("probe_method", FieldType::Str, "How check asks: GET or HEAD.").default("GET"),
-        field(
-            "probe_path",
-            FieldType::Str,
-            "What check asks for: a path that answers only to a valid credential.",
-        ),
-        field("probe_status", FieldType::List, "Statuses that are fine, such as 200,204.")
-            .default("200 to 399"),
-        field("send_request_id", FieldType::Bool, "Send the request id as X-Request-Id.")
-            .default("true"),
-        field("custom_metadata", FieldType::Pairs, "The operator's own notes, by name."),
-        field("enabled", FieldType::Bool, "Whether it may be called.").default("true"),
-        fields::CAS,
-        field(
-            "version",
+fn written_as(summary: &'static str) -> Spec {
+    let versions = [
+        Field::new("version", FieldType::Int, "The service's version, for cas."),
+        Field::new(
+            "credential_version",
             FieldType::Int,
-            "Read only: counts writes, for cas. Ignored when written.",
-        ),
-        field("credential_version", FieldType::Int, "Read only. Ignored when written."),
-        field("created_time", FieldType::Str, "Read only. Ignored when written."),
-        field("updated_time", FieldType::Str, "Read only. Ignored when written."),
-    ]
+            "The version of its own credential, if this write made one.",
+        )
+        .optional(),
+    ];
+    Spec::new(summary).data("Written.", versions)
 }
 
 async fn load(call: &Call, name: &Name) -> Result<Option<ServiceEntry>, Error> {
@@ -198,34 +136,36 @@ async fn list(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     Ok(Response::list(keys, detail))
 }
 
-async fn read(_engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
+async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let name = name(&call)?;
-    let Some(entry) = load(&call, &name).await? else { return Ok(Response::empty()) };
+    let Some(mut entry) = load(&call, &name).await? else { return Ok(Response::empty()) };
+    let mount = engine.mount(call.storage.as_ref()).await?;
+    entry.definition = in_force(&entry.definition, &mount.ceilings);
     Response::data(shown(&name, &entry)).map_err(|error| Error::Internal(error.to_string()))
 }
 
-/// A definition as it is read: what stands here can be written back.
+/// A definition with its defaults, as it is read: what stands here can be written back.
 fn shown(name: &Name, entry: &ServiceEntry) -> Value {
     let definition = &entry.definition;
     let own = entry.own.as_ref().map(|_| name.to_string());
     let mut shown = json!({
         "name": name.as_str(),
         "base_url": definition.base_url,
-        "auth": definition.auth.as_deref().unwrap_or("none"),
+        "auth": definition.auth,
         "credential": definition.credential.clone().or(own).unwrap_or_default(),
         "description": definition.description.clone().unwrap_or_default(),
         "usage": definition.usage.clone().unwrap_or_default(),
         "rules": definition.rules,
-        "safe_methods": catalog::safe_methods(definition),
+        "safe_methods": definition.safe_methods,
         "headers": definition.headers,
         "allowed_request_headers": definition.allowed_request_headers,
         "allowed_response_headers": definition.allowed_response_headers,
         "allow_encoded_slash": definition.allow_encoded_slash,
         "allow_path_params": definition.allow_path_params,
-        "timeout": definition.timeout.unwrap_or(bounds::TIMEOUT),
-        "max_request_bytes": definition.max_request_bytes.unwrap_or(bounds::REQUEST),
-        "max_response_bytes": definition.max_response_bytes.unwrap_or(bounds::RESPONSE),
-        "max_in_flight": definition.max_in_flight.unwrap_or(bounds::IN_FLIGHT),
+        "timeout": definition.timeout,
+        "max_request_bytes": definition.max_request_bytes,
+        "max_response_bytes": definition.max_response_bytes,
+        "max_in_flight": definition.max_in_flight,
         "ca_cert": definition.ca_cert.clone().unwrap_or_default(),
         "tls_server_name": definition.tls_server_name.clone().unwrap_or_default(),
         "tls_pin_sha256": definition.tls_pin_sha256.clone().unwrap_or_default(),
@@ -233,12 +173,12 @@ fn shown(name: &Name, entry: &ServiceEntry) -> Value {
         "upstream_cidrs": definition.upstream_cidrs,
         "danger_allow_plaintext": definition.danger_allow_plaintext,
         "danger_insecure_tls": definition.danger_insecure_tls,
-        "probe_method": definition.probe_method.as_deref().unwrap_or("GET"),
+        "probe_method": definition.probe_method,
         "probe_path": definition.probe_path.clone().unwrap_or_default(),
         "probe_status": definition.probe_status,
-        "send_request_id": definition.send_request_id.unwrap_or(true),
+        "send_request_id": definition.send_request_id,
         "custom_metadata": definition.custom_metadata,
-        "enabled": definition.enabled.unwrap_or(true),
+        "enabled": definition.enabled,
         "version": entry.version,
         "created_time": rfc3339(entry.created),
         "updated_time": rfc3339(entry.updated),
@@ -299,7 +239,7 @@ fn merge(definition: &mut Definition, fields: &mut Fields) -> Result<(), Failure
     set_or_default(&mut definition.rules, fields.list("rules"));
     set(&mut definition.safe_methods, fields.list("safe_methods"));
     set_or_default(&mut definition.allowed_request_headers, fields.list("allowed_request_headers"));
-    if let Some(given) = fields.pairs("headers") {
+    if let Some(given) = fields.pairs_over("headers", definition.headers.clone()) {
         definition.headers = given.value().unwrap_or_default().into_iter().collect();
     }
     set_or_default(
@@ -308,7 +248,7 @@ fn merge(definition: &mut Definition, fields: &mut Fields) -> Result<(), Failure
     );
     set_or_default(&mut definition.allow_encoded_slash, fields.bool("allow_encoded_slash"));
     set_or_default(&mut definition.allow_path_params, fields.bool("allow_path_params"));
-    set_seconds(&mut definition.timeout, fields.duration("timeout"));
+    set_seconds(&mut definition.timeout, "timeout", fields.duration("timeout"))?;
     for (target, field) in [
         (&mut definition.max_request_bytes, "max_request_bytes"),
         (&mut definition.max_response_bytes, "max_response_bytes"),
@@ -325,15 +265,16 @@ fn merge(definition: &mut Definition, fields: &mut Fields) -> Result<(), Failure
     set_or_default(&mut definition.danger_insecure_tls, fields.bool("danger_insecure_tls"));
     set(&mut definition.probe_method, fields.str("probe_method"));
     set(&mut definition.probe_path, fields.str("probe_path"));
-    if let Some(given) = fields.list("probe_status") {
+    if let Some(given) = fields.ints("probe_status") {
         let statuses = given.value().unwrap_or_default();
         definition.probe_status =
-            statuses.iter().map(|status| status.parse()).collect::<Result<_, _>>().map_err(
-                |_| Failure::invalid("probe_status wants statuses, such as probe_status=200,204"),
-            )?;
+            statuses.into_iter().map(u16::try_from).collect::<Result<_, _>>().map_err(|_| {
+                Failure::invalid("probe_status wants statuses, such as probe_status=200,204")
+            })?;
     }
     set(&mut definition.send_request_id, fields.bool("send_request_id"));
-    if let Some(given) = fields.pairs("custom_metadata") {
+    let metadata = definition.custom_metadata.clone();
+    if let Some(given) = fields.pairs_over("custom_metadata", metadata) {
         definition.custom_metadata = given.value().unwrap_or_default().into_iter().collect();
     }
     set(&mut definition.enabled, fields.bool("enabled"));
@@ -355,7 +296,8 @@ pub(super) fn auth_parameters(definition: &mut Definition, fields: &mut Fields) 
     }
 }
 
-async fn delete(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
-    engine.delete_service(call.storage.as_ref(), &name(&call)?).await?;
+async fn delete(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
+    let cas = cas(&mut call.fields)?;
+    engine.delete_service(call.storage.as_ref(), &name(&call)?, cas).await?;
     Ok(Response::empty())
 }

@@ -251,6 +251,18 @@ pub fn no_time(service: &Service) -> Failure {
     )
 }
 
+/// The process before this one ended while it made this very call.
+pub fn sent_before(service: &Service) -> Failure {
+    Failure::new(
+        Code::OutcomeUnknown,
+        format!(
+            "the plugin's process ended while this call to \"{}\" was under way, so it may have \
+             taken effect. It wasn't sent again. Don't repeat it; look first whether it happened",
+            service.name
+        ),
+    )
+}
+
 /// The code of a failure on the way.
 pub fn code(error: &EgressError) -> Code {
     match error {
@@ -263,63 +275,84 @@ pub fn code(error: &EgressError) -> Code {
     }
 }
 
-/// A failure on the way, told to the caller.
-pub fn failure(service: &Service, error: &EgressError) -> Failure {
+/// What happened on the way, and whether anything was sent.
+pub fn happened(service: &Service, error: &EgressError) -> String {
     let name = &service.name;
-    let text = match error {
-        EgressError::AddressForbidden {
-            refusal: Refusal::Denied | Refusal::NeverOpened | Refusal::OwnServer,
-            ..
-        } => format!(
-            "\"{name}\" can't be called: {error}. Nothing was sent. This isn't the caller's mistake \
-             and retrying won't help; an operator should look at the service's base_url"
-        ),
-        EgressError::AddressForbidden { .. } => format!(
-            "\"{name}\" can't be called: {error}. Nothing was sent. This isn't the caller's mistake; \
-             an operator can open a network with upstream_cidrs, on the service and in config"
-        ),
-        EgressError::TlsFailed { kind } => format!(
-            "Vault refuses the connection to \"{name}\": {kind}. Nothing was sent. This isn't the \
-             caller's mistake and retrying won't help; an operator should look at the upstream's \
-             certificate, or at ca_cert and tls_server_name of the service"
-        ),
-        EgressError::Unreachable {
-            kind:
-                kind @ (Unreachable::ProxyUnreachable
-                | Unreachable::ProxyRefused { .. }
-                | Unreachable::ProxyMalformed
-                | Unreachable::ProxyTimeout),
-        } => format!(
-            "Vault can't reach \"{name}\": {kind}. Nothing was sent. This isn't the caller's \
-             mistake; an operator should look at config's egress_proxy, and at what it allows"
-        ),
-        EgressError::Unreachable { kind } => format!(
-            "Vault can't reach \"{name}\": {kind}. Nothing was sent. This isn't the caller's \
-             mistake. Try once more in a minute; then tell the user that it seems to be down"
-        ),
+    match error {
+        EgressError::AddressForbidden { .. } => {
+            format!("\"{name}\" can't be called: {error}. Nothing was sent")
+        }
+        EgressError::TlsFailed { kind } => {
+            format!("Vault refuses the connection to \"{name}\": {kind}. Nothing was sent")
+        }
+        EgressError::Unreachable { kind } => {
+            format!("Vault can't reach \"{name}\": {kind}. Nothing was sent")
+        }
         EgressError::OutcomeUnknown {
             kind: kind @ (OutcomeUnknown::NoAnswer | OutcomeUnknown::BodyTimeout),
         } => format!(
-            "the request to \"{name}\" was sent, but {kind} ({} s), so it may have taken effect. \
-             Don't repeat it; look first whether it happened",
+            "the request to \"{name}\" was sent, but {kind} ({} s), so it may have taken effect",
             service.timeout.as_secs()
         ),
-        EgressError::OutcomeUnknown { kind } => format!(
-            "the request to \"{name}\" was sent, but {kind}, so it may have taken effect. Don't \
-             repeat it; look first whether it happened"
-        ),
+        EgressError::OutcomeUnknown { kind } => {
+            format!("the request to \"{name}\" was sent, but {kind}, so it may have taken effect")
+        }
         EgressError::ResponseTooLarge { limit } => format!(
             "the answer of \"{name}\" is larger than {limit} bytes, this call's limit. The request \
-             was sent. Ask for less: paging parameters, a filter, or a narrower path"
+             was sent"
         ),
-        EgressError::NoRoom => format!(
-            "{error}: calls in flight hold all of it. The request to \"{name}\" was sent. Ask for \
-             less, or wait before you look whether it took effect"
-        ),
+        EgressError::NoRoom => {
+            format!("{error}: calls in flight hold all of it. The request to \"{name}\" was sent")
+        }
         EgressError::Undecodable { .. } => format!(
             "\"{name}\" answered in a form that can't be searched for the credential: {error}. It is \
              withheld. The request was sent"
         ),
-    };
-    Failure::new(code(error), text)
+    }
+}
+
+/// What a caller does about it.
+fn advice(error: &EgressError) -> &'static str {
+    match error {
+        EgressError::AddressForbidden {
+            refusal: Refusal::Denied | Refusal::NeverOpened | Refusal::OwnServer,
+            ..
+        } => {
+            ". This isn't the caller's mistake and retrying won't help; an operator should look at \
+             the service's base_url"
+        }
+        EgressError::AddressForbidden { .. } => {
+            ". This isn't the caller's mistake; an operator can open a network with upstream_cidrs, \
+             on the service and in config"
+        }
+        EgressError::TlsFailed { .. } => {
+            ". This isn't the caller's mistake and retrying won't help; an operator should look at \
+             the upstream's certificate, or at ca_cert and tls_server_name of the service"
+        }
+        EgressError::Unreachable {
+            kind:
+                Unreachable::ProxyUnreachable
+                | Unreachable::ProxyRefused { .. }
+                | Unreachable::ProxyMalformed
+                | Unreachable::ProxyTimeout,
+        } => {
+            ". This isn't the caller's mistake; an operator should look at config's egress_proxy, \
+             and at what it allows"
+        }
+        EgressError::Unreachable { .. } => {
+            ". This isn't the caller's mistake. Try once more in a minute; then tell the user that \
+             it seems to be down"
+        }
+        EgressError::OutcomeUnknown { .. } => ". Don't repeat it; look first whether it happened",
+        EgressError::ResponseTooLarge { .. } => {
+            ". Ask for less: paging parameters, a filter, or a narrower path"
+        }
+        EgressError::NoRoom => ". Ask for less, or wait before you look whether it took effect",
+        EgressError::Undecodable { .. } => "",
+    }
+}
+
+/// A failure on the way, told to the caller.
+pub fn failure(service: &Service, error: &EgressError) -> Failure {
+    Failure::new(code(error), format!("{}{}", happened(service, error), advice(error)))
 }

@@ -25,7 +25,8 @@ use crate::name::Name;
 const SHARED: Duration = Duration::from_secs(10);
 
 /// The stages, in the order in which they are passed.
-const STAGES: [&str; 8] = [
+const STAGES: [&str; 9] = [
+    DEFINITION,
     "rules",
     "credential_stored",
     "dns",
@@ -36,7 +37,9 @@ const STAGES: [&str; 8] = [
     "upstream",
 ];
 /// How many of them are passed before anything is sent.
-const BEFORE_SENDING: usize = 6;
+const BEFORE_SENDING: usize = 7;
+/// Whether config allows what the service is defined as.
+const DEFINITION: &str = "definition";
 
 /// Sends the service's probe, or only connects where it has none, and tells how far that came.
 ///
@@ -46,7 +49,21 @@ const BEFORE_SENDING: usize = 6;
 pub async fn check(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let name = Name::parse(call.fields.text("service"))
         .map_err(|error| Failure::invalid(format!("the service's name: {error}")))?;
-    let snapshot = snapshot(&engine, &call, &name).await?;
+    let snapshot = match snapshot(&engine, &call, &name).await {
+        Ok(snapshot) => snapshot,
+        Err(error @ (Error::Storage(_) | Error::Internal(_))) => return Err(error),
+        Err(Error::Failure(failure)) => {
+            return match engine.definition_refused(call.storage.as_ref(), &name).await? {
+                Some(reason) if failure.code != Code::Paused => {
+                    let mut report = Map::new();
+                    report.insert("passed".into(), json!([]));
+                    failed(&mut report, &call, &Stop::at(DEFINITION)(reason), "");
+                    answer(report)
+                }
+                Some(_) | None => Err(failure.into()),
+            };
+        }
+    };
     // One probe at a time; who waits for it takes its result.
     let mut last = snapshot.last_check.lock().await;
     let report = match &*last {
@@ -57,6 +74,10 @@ pub async fn check(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
             report
         }
     };
+    answer(report)
+}
+
+fn answer(report: Map<String, Value>) -> Result<Response, Error> {
     Response::object(report).map_err(|error| Error::Internal(error.to_string()))
 }
 
@@ -107,22 +128,26 @@ async fn run(
             }
         }
         Err(stop) => {
-            report.insert("verdict".into(), "failed".into());
-            report.insert("stage".into(), stop.stage.into());
-            report.insert("code".into(), stop.failure.code.as_str().into());
-            report.insert("not_tested".into(), json!(rest.get(1..).unwrap_or_default()));
-            let help = match stop.error {
-                Some(error) => help(engine, call, snapshot, &error, &mut report).await,
+            let help = match &stop.error {
+                Some(error) => help(engine, call, snapshot, error, &mut report).await,
                 None => String::new(),
             };
-            let text =
-                format!("{}{help}", stop.failure.public_message(&call.mount_point, &call.id));
-            report.insert("message".into(), text.into());
+            failed(&mut report, call, &stop, &help);
         }
     }
     let duration = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     report.insert("duration_ms".into(), duration.into());
     Ok(report)
+}
+
+fn failed(report: &mut Map<String, Value>, call: &Call, stop: &Stop, help: &str) {
+    let after = STAGES.iter().skip_while(|stage| **stage != stop.stage).skip(1).collect::<Vec<_>>();
+    let text = format!("{}{help}", stop.failure.public_message(&call.mount_point, &call.id));
+    report.insert("verdict".into(), "failed".into());
+    report.insert("stage".into(), stop.stage.into());
+    report.insert("code".into(), stop.failure.code.as_str().into());
+    report.insert("not_tested".into(), json!(after));
+    report.insert("message".into(), text.into());
 }
 
 /// Goes through a call's own steps; gives the upstream's status, or `None` when there is no probe.
@@ -198,7 +223,7 @@ fn request(service: Name, probe: &Probe) -> ProxyRequest {
 }
 
 fn stopped(snapshot: &Snapshot, error: EgressError) -> Stop {
-    let failure = answer::failure(&snapshot.service, &error);
+    let failure = Failure::new(answer::code(&error), answer::happened(&snapshot.service, &error));
     Stop { stage: stage(&error), failure, error: Some(error) }
 }
 
@@ -283,17 +308,15 @@ async fn help(
 fn pin(mount: &str, snapshot: &Snapshot, fingerprint: &str) -> String {
     let Service { name, base, placement, trust, .. } = &snapshot.service;
     let secret = placement.written();
-    let service = format!("vault write {mount}services/{name} tls_pin_sha256={fingerprint}");
+    // A pin beside a CA that didn't sign the certificate would be of no use.
+    let ca = if trust.ca_sha256.is_some() { " ca_cert=" } else { "" };
+    let service = format!("vault write {mount}services/{name}{ca} tls_pin_sha256={fingerprint}");
     match &snapshot.credential {
         Some(shared) if shared.name != *name => {
-            let mut other = String::new();
-            if trust.ca_sha256.is_some() {
-                other.push_str(" ca_cert=@ca.pem");
-            }
-            if let Some(server_name) = &trust.server_name {
-                other.push_str(" tls_server_name=");
-                other.push_str(server_name);
-            }
+            let other = match &trust.server_name {
+                Some(server_name) => format!(" tls_server_name={server_name}"),
+                None => String::new(),
+            };
             format!(
                 "vault write {mount}credentials/{} origin={} auth={}{other} \
                  tls_pin_sha256={fingerprint}{secret} and then: {service}",

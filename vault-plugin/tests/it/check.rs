@@ -136,6 +136,42 @@ async fn a_closed_address_is_shown_with_the_commands_that_open_it() {
     );
 }
 
+#[tokio::test]
+async fn a_service_that_config_no_longer_allows_is_shown_with_the_command_that_does() {
+    let upstream = Upstream::start(echo).await;
+    let mount = mount(&upstream, json!({})).await;
+    mount.write("config", json!({ "upstream_cidrs": "10.0.0.0/8" })).await.unwrap();
+    let call = mount.handle(Operation::Update, "proxy/demo/GET", json!({ "path": "/" })).await;
+    assert!(refusal(call).contains("vault write -f mcp-proxy/check/demo"));
+    let report = check(&mount).await;
+    assert_eq!(stage(&report), ("failed", "definition"));
+    assert_eq!((&report["code"], &report["passed"]), (&json!("address_forbidden"), &json!([])));
+    assert_eq!(report["not_tested"].as_array().unwrap().len(), 8);
+    let text = report["message"].as_str().unwrap();
+    let command = "vault write mcp-proxy/config upstream_cidrs=10.0.0.0/8,127.0.0.1";
+    assert!(text.contains(command), "{text}");
+    mount.write("config", json!({ "upstream_cidrs": "10.0.0.0/8,127.0.0.1" })).await.unwrap();
+    assert_eq!(stage(&check(&mount).await), ("ok", ""));
+    // Switched off is another thing, also when it isn't allowed.
+    mount.write("services/demo", json!({ "enabled": false })).await.unwrap();
+    let checked = mount.handle(Operation::Update, "check/demo", json!({})).await;
+    assert!(refusal(checked).starts_with("service_disabled"));
+}
+
+#[tokio::test]
+async fn what_a_check_says_is_for_operators() {
+    let upstream = Upstream::start(echo).await;
+    for more in [
+        json!({ "ca_cert": "" }),
+        json!({ "base_url": "https://127.0.0.1:1" }),
+        json!({ "base_url": "https://no-such-name.invalid" }),
+    ] {
+        let report = check(&mount(&upstream, more).await).await;
+        let text = report["message"].as_str().unwrap();
+        assert!(!text.contains("Tell the user") && !text.contains("caller"), "{text}");
+    }
+}
+
 /// `https://unifi.local` with the self-signed certificate it came with, pinned.
 #[tokio::test]
 async fn a_self_signed_appliance_under_a_local_name() {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use vault_plugin::engine::Engine;
 use vault_sdk::{
-    Backend, Caller, Error, InMemoryStorage, Incoming, Operation, Response, Router, Setup,
-    StaticSystemView, Storage,
+    Caller, Error, InMemoryStorage, Incoming, Operation, Response, Router, StaticSystemView,
+    Storage,
 };
 
 pub(crate) struct Mount {
@@ -27,14 +27,7 @@ impl Mount {
     /// A mount after a restart of the plugin: the same storage, nothing remembered.
     pub(crate) fn on(storage: Arc<InMemoryStorage>) -> Self {
         let system = Arc::new(StaticSystemView::default());
-        let setup = Setup { backend_uuid: "uuid".into(), system: Arc::clone(&system) as _ };
-        Self {
-            engine: Arc::new(Engine::new(setup)),
-            storage,
-            system,
-            router: Router::default(),
-            wrap_ttl: None,
-        }
+        Self { engine: Arc::default(), storage, system, router: Router::default(), wrap_ttl: None }
     }
 
     pub(crate) async fn handle(

@@ -19,12 +19,33 @@ pub enum FieldError {
         "a secret must be a JSON string; this value now stands in clear in the audit log: change it"
     )]
     SecretInClear,
+    /// `A=b,C=d`: one pair or two, nobody can tell.
+    #[error("has a comma before another name=value, so it may be one value or two")]
+    AmbiguousPairs,
+}
+
+impl FieldError {
+    /// What is wrong with a field's value, with the spelling that is taken.
+    pub(crate) fn about(&self, field: &str) -> String {
+        match self {
+            Self::Wanted(_) | Self::SecretInClear => format!("{field} {self}"),
+            Self::AmbiguousPairs => format!(
+                "{field} {self}. Repeat the field for each name: {field}=A=b {field}=C=d. Or give \
+                 JSON: '{{\"A\":\"b\",\"C\":\"d\"}}', or '{{\"A\":\"b,C=d\"}}' for a value with a \
+                 comma"
+            ),
+        }
+    }
 }
 
 use FieldError::Wanted;
 
-/// Parses the JSON text of one field.
-pub(crate) fn parse(kind: FieldType, raw: &RawValue) -> Result<FieldValue, FieldError> {
+/// Parses the JSON text of one field; in a patch, pairs are changes of those there are.
+pub(crate) fn parse(
+    kind: FieldType,
+    raw: &RawValue,
+    patch: bool,
+) -> Result<FieldValue, FieldError> {
     let value: Value = serde_json::from_str(raw.get())
         .map_err(|_| Wanted("not valid JSON, or nested too deep"))?;
     match (&value, kind) {
@@ -55,7 +76,16 @@ pub(crate) fn parse(kind: FieldType, raw: &RawValue) -> Result<FieldValue, Field
         ),
         FieldType::List => FieldValue::List(list(value, &[","])?),
         FieldType::Items => FieldValue::List(list(value, &[", ", "\n"])?),
-        FieldType::Pairs => FieldValue::Pairs(pairs(value)?),
+        FieldType::Ints => FieldValue::Ints(ints(value)?),
+        FieldType::Pairs => {
+            let changes = pairs(value, patch)?;
+            if patch {
+                FieldValue::PairChanges(changes)
+            } else {
+                let kept = |(name, value): (_, Option<_>)| value.map(|value| (name, value));
+                FieldValue::Pairs(changes.into_iter().filter_map(kept).collect())
+            }
+        }
         FieldType::Text => FieldValue::Str(pieces(value)?),
         FieldType::Json => match value {
             Value::Object(_) => FieldValue::Str(raw.get().to_owned()),
@@ -121,23 +151,32 @@ fn duration_text(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, tail) = rest.split_at(digits);
-        let number: u64 = number.parse().ok()?;
+        let unit_start = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(unit_start);
         let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, next) = tail.split_at(unit_end);
-        let part = match unit {
-            "ms" => Duration::from_millis(number),
-            "s" => Duration::from_secs(number),
-            "m" => Duration::from_secs(number.checked_mul(60)?),
-            "h" => Duration::from_secs(number.checked_mul(3_600)?),
-            "d" => Duration::from_secs(number.checked_mul(86_400)?),
+        let milliseconds = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
             _ => return None,
         };
-        total = total.checked_add(part)?;
+        total = total.checked_add(scaled(number, milliseconds)?)?;
         rest = next;
     }
     Some(total)
+}
+
+/// So many units of some milliseconds each; `1.5` of them too, to the millisecond.
+fn scaled(number: &str, milliseconds: u64) -> Option<Duration> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let whole = whole.parse::<u64>().ok()?.checked_mul(milliseconds)?;
+    let tenths = u32::try_from(fraction.len()).ok()?;
+    let part = fraction.parse::<u64>().ok()?.checked_mul(milliseconds)?;
+    let part = part / 10_u64.checked_pow(tenths)?;
+    Some(Duration::from_millis(whole.checked_add(part)?))
 }
 
 fn list(value: Value, separators: &[&str]) -> Result<Vec<String>, FieldError> {
@@ -163,28 +202,39 @@ fn list(value: Value, separators: &[&str]) -> Result<Vec<String>, FieldError> {
     }
 }
 
-fn pairs(value: Value) -> Result<Vec<(String, String)>, FieldError> {
+fn ints(value: Value) -> Result<Vec<i64>, FieldError> {
+    const WANTED: FieldError = Wanted("wants a list of whole numbers, such as 1,2");
+    let items = list(value, &[","]).map_err(|_| WANTED)?;
+    items.iter().map(|item| item.parse().map_err(|_| WANTED)).collect()
+}
+
+/// Texts by name; a name without one is to be removed, which only a patch may ask for.
+fn pairs(value: Value, patch: bool) -> Result<Vec<(String, Option<String>)>, FieldError> {
     const WANTED: FieldError =
         Wanted("wants texts by name: an object, its JSON text, or name=value");
-    let one = |item: &str| {
-        item.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or(WANTED)
-    };
     match value {
         Value::Object(object) => object
             .into_iter()
-            .map(|(name, value)| scalar(value).map(|value| (name, value)).ok_or(WANTED))
+            .map(|(name, value)| match value {
+                Value::Null => patch.then_some((name, None)).ok_or(WANTED),
+                Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_) => scalar(value).map(|value| (name, Some(value))).ok_or(WANTED),
+            })
             .collect(),
         Value::String(text) if text.trim_start().starts_with('{') => {
             match serde_json::from_str(&text) {
-                Ok(object @ Value::Object(_)) => pairs(object),
+                Ok(object @ Value::Object(_)) => pairs(object, patch),
                 _ => Err(WANTED),
             }
         }
-        Value::String(text) => Ok(vec![one(&text)?]),
+        Value::String(text) => Ok(vec![pair(&text).ok_or(WANTED)??]),
         Value::Array(items) => items
             .into_iter()
             .map(|item| match item {
-                Value::String(text) => one(&text),
+                Value::String(text) => pair(&text).ok_or(WANTED)?,
                 Value::Null
                 | Value::Bool(_)
                 | Value::Number(_)
@@ -194,6 +244,21 @@ fn pairs(value: Value) -> Result<Vec<(String, String)>, FieldError> {
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => Err(WANTED),
     }
+}
+
+/// `name=value`; `None` where there is no `=`.
+fn pair(item: &str) -> Option<Result<(String, Option<String>), FieldError>> {
+    let (name, value) = item.split_once('=')?;
+    // The value may hold commas, as a header's does, but not what looks like the next pair.
+    let next = |rest: &str| rest.split_once('=').is_some_and(|(name, _)| is_name(name.trim()));
+    if value.split(',').skip(1).any(next) {
+        return Some(Err(FieldError::AmbiguousPairs));
+    }
+    Some(Ok((name.to_owned(), Some(value.to_owned()))))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 fn pieces(value: Value) -> Result<String, FieldError> {
@@ -216,137 +281,4 @@ fn pieces(value: Value) -> Result<String, FieldError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn value(kind: FieldType, json: &str) -> Result<FieldValue, FieldError> {
-        parse(kind, &RawValue::from_string(json.to_owned()).unwrap())
-    }
-
-    #[test]
-    fn durations_as_vault_users_type_them() {
-        for (json, seconds) in [
-            ("30", 30),
-            ("\"30\"", 30),
-            ("\"30s\"", 30),
-            ("\"1m30s\"", 90),
-            ("\"1h\"", 3600),
-            ("\"2d\"", 172_800),
-        ] {
-            let Ok(FieldValue::Duration(duration)) = value(FieldType::Duration, json) else {
-                panic!("{json}")
-            };
-            assert_eq!(duration.as_secs(), seconds, "{json}");
-        }
-        for json in [
-            "-1",
-            "1.5",
-            "\" \"",
-            "\"1x\"",
-            "\"s\"",
-            "\"-3s\"",
-            "true",
-            "[]",
-            "\"99999999999999999999h\"",
-        ] {
-            assert!(value(FieldType::Duration, json).is_err(), "{json}");
-        }
-    }
-
-    #[test]
-    fn lists_from_commas_json_text_and_arrays() {
-        for json in ["\"a,b\"", "\"a, b,\"", "[\"a\",\"b\"]", "\"[\\\"a\\\",\\\"b\\\"]\""] {
-            let Ok(FieldValue::List(items)) = value(FieldType::List, json) else {
-                panic!("{json}")
-            };
-            assert_eq!(items, ["a", "b"], "{json}");
-        }
-        // What is accepted as JSON is accepted as its text.
-        for json in ["[1,true]", "\"[1,true]\""] {
-            let Ok(FieldValue::List(items)) = value(FieldType::List, json) else {
-                panic!("{json}")
-            };
-            assert_eq!(items, ["1", "true"], "{json}");
-        }
-        for json in ["{}", "\"[\"", "\"[[]]\"", "[null]"] {
-            assert!(value(FieldType::List, json).is_err(), "{json}");
-        }
-    }
-
-    #[test]
-    fn items_may_hold_commas() {
-        let one = "allow GET,HEAD /a, deny * /b";
-        for json in [
-            serde_json::to_string(one).unwrap(),
-            serde_json::to_string("allow GET,HEAD /a\n deny * /b\n").unwrap(),
-            "[\"allow GET,HEAD /a\",\"deny * /b\"]".to_owned(),
-        ] {
-            let Ok(FieldValue::List(items)) = value(FieldType::Items, &json) else {
-                panic!("{json}")
-            };
-            assert_eq!(items, ["allow GET,HEAD /a", "deny * /b"], "{json}");
-        }
-    }
-
-    #[test]
-    fn pairs_from_objects_their_text_and_items() {
-        for json in
-            ["{\"a\":\"1\"}", "{\"a\":1}", "\"{\\\"a\\\":\\\"1\\\"}\"", "\"a=1\"", "[\"a=1\"]"]
-        {
-            let Ok(FieldValue::Pairs(items)) = value(FieldType::Pairs, json) else {
-                panic!("{json}")
-            };
-            assert_eq!(items, [("a".to_owned(), "1".to_owned())], "{json}");
-        }
-        for json in ["\"a\"", "[1]", "{\"a\":{}}", "7"] {
-            assert!(value(FieldType::Pairs, json).is_err(), "{json}");
-        }
-    }
-
-    #[test]
-    fn a_secret_is_a_string_and_nothing_else() {
-        assert!(matches!(value(FieldType::Secret, "\"s\""), Ok(FieldValue::Secret(_))));
-        for json in ["1234", "true", "[\"s\"]", "{\"s\":1}"] {
-            assert_eq!(
-                value(FieldType::Secret, json).unwrap_err(),
-                FieldError::SecretInClear,
-                "{json}"
-            );
-        }
-    }
-
-    #[test]
-    fn json_is_kept_to_the_letter() {
-        let text = "{\"n\": 9007199254740993,\"f\":1.0}";
-        for json in [text.to_owned(), serde_json::to_string(text).unwrap()] {
-            let Ok(FieldValue::Str(kept)) = value(FieldType::Json, &json) else { panic!("{json}") };
-            assert_eq!(kept, text);
-        }
-        let Ok(FieldValue::Str(joined)) = value(FieldType::Json, "[\"{\\\"a\\\":\",\"1}\"]") else {
-            panic!()
-        };
-        assert_eq!(joined, "{\"a\":1}");
-        assert!(value(FieldType::Json, "[{\"a\":1}]").is_err());
-    }
-
-    #[test]
-    fn empty_and_null_mean_back_to_the_default() {
-        for kind in [
-            FieldType::Str,
-            FieldType::Int,
-            FieldType::List,
-            FieldType::Secret,
-            FieldType::Duration,
-        ] {
-            assert!(matches!(value(kind, "\"\""), Ok(FieldValue::Null)));
-            assert!(matches!(value(kind, "null"), Ok(FieldValue::Null)));
-        }
-        assert!(matches!(value(FieldType::Text, "\"\""), Ok(FieldValue::Str(_))));
-    }
-
-    #[test]
-    fn nesting_is_bounded() {
-        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
-        assert!(value(FieldType::Json, &deep).is_err());
-    }
-}
+mod tests;

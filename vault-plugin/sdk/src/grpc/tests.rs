@@ -56,7 +56,7 @@ impl Plugin {
             })
         });
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        serve(routes::<Probe>(connect), theirs);
+        serve(routes::<Probe>(<Probe as crate::Backend>::VERSION, connect), theirs);
         Self { channel: connect_over(ours).await, hosts, next: AtomicU32::new(1) }
     }
 

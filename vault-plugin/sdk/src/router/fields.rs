@@ -32,14 +32,17 @@ pub(super) fn parse<B: Send + Sync + 'static>(
             }
             continue;
         }
-        let Some(field) = path.field(&name) else {
+        let Some(field) = path.fields_of(operation).find(|field| field.name == name) else {
             if operation.has_body() {
                 return Err(unknown(path, &name));
             }
             continue;
         };
-        let value = parse_field(field.kind, &raw)
-            .map_err(|error| Error::invalid(format!("invalid_request: {name} {error}")))?;
+        if field.read_only {
+            continue;
+        }
+        let value = parse_field(field.kind, &raw, operation == Operation::Patch)
+            .map_err(|error| Error::invalid(format!("invalid_request: {}", error.about(&name))))?;
         fields.insert(field.name, value);
     }
     Ok(fields)
@@ -58,6 +61,7 @@ fn unknown<B: Send + Sync + 'static>(path: &Path<B>, name: &str) -> Error {
     let nearest = path
         .fields
         .iter()
+        .filter(|field| !field.read_only)
         .map(|field| (distance(name, field.name), field.name))
         .min()
         .filter(|(distance, known)| *distance <= known.len() / 2)

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::field::Field;
+use crate::operation::Operation;
 use crate::path::{Path, Segment};
+use crate::spec::Spec;
 
 /// The overview of a mount: its purpose and every path with its synopsis.
 pub(super) fn mount<B: Send + Sync + 'static>(purpose: &str, paths: &[Path<B>]) -> String {
@@ -21,31 +24,74 @@ pub(super) fn mount<B: Send + Sync + 'static>(purpose: &str, paths: &[Path<B>]) 
 pub(super) fn path<B: Send + Sync + 'static>(path: &Path<B>) -> String {
     let mut text = format!("Path:        {}\n\n{}\n", shown(path), path.synopsis);
     if !path.description.is_empty() {
-        let _ = write!(text, "\n## DESCRIPTION\n\n{}\n", path.description);
+        let _ = write!(text, "\n## DESCRIPTION\n\n{}\n", wrapped(path.description, ""));
     }
     text.push_str("\n## OPERATIONS\n\n");
     for (operation, endpoint) in &path.operations {
-        let _ = writeln!(text, "    {operation}\n        {}\n", endpoint.summary);
+        let _ = writeln!(text, "    {operation}\n{}", wrapped(endpoint.spec.summary, "        "));
+        for (status, description) in answers(*operation, &endpoint.spec) {
+            let _ = writeln!(text, "        {status}: {description}");
+        }
+        text.push('\n');
     }
-    if !path.fields.is_empty() {
-        text.push_str("## PARAMETERS\n\n");
-        for field in &path.fields {
-            let _ = write!(
-                text,
-                "    {} ({})\n        {}",
-                field.name,
-                field.kind.as_str(),
-                field.help
-            );
-            match field.default {
-                Some(default) => {
-                    let _ = write!(text, " Default: {default}.\n\n");
-                }
-                None => text.push_str("\n\n"),
-            }
+    let query = path.operations.values().flat_map(|endpoint| &endpoint.spec.query);
+    let mut fields: Vec<&Field> = path.fields.iter().collect();
+    for field in query {
+        if !fields.iter().any(|known| known.name == field.name) {
+            fields.push(field);
         }
     }
+    if !fields.is_empty() {
+        text.push_str("## PARAMETERS\n\n");
+        for field in fields {
+            let _ = writeln!(text, "    {} ({})", field.name, field.kind.as_str());
+            let _ = writeln!(text, "{}\n", wrapped(&described(field), "        "));
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
     text
+}
+
+/// Breaks the lines that are too long for a terminal, and indents all.
+fn wrapped(text: &str, indent: &str) -> String {
+    const WIDTH: usize = 100;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let mut broken = format!("{indent}{}", words.next().unwrap_or_default());
+        for word in words {
+            if broken.len() + 1 + word.len() > WIDTH {
+                lines.push(std::mem::replace(&mut broken, format!("{indent}{word}")));
+            } else {
+                broken.push(' ');
+                broken.push_str(word);
+            }
+        }
+        lines.push(broken);
+    }
+    lines.join("\n")
+}
+
+/// What a field means, with its default or that it is read only.
+pub(super) fn described(field: &Field) -> String {
+    let mut text = field.help.to_owned();
+    if field.read_only {
+        text.push_str(" Read only: ignored when written.");
+    }
+    if let Some(default) = field.default {
+        let _ = write!(text, " Default: {default}.");
+    }
+    text
+}
+
+/// The declared answers by status, lowest first.
+pub(super) fn answers(operation: Operation, spec: &Spec) -> Vec<(u16, &'static str)> {
+    let mut answers: Vec<(u16, &'static str)> = spec.refusals.clone();
+    answers.extend(spec.data.as_ref().map(|data| (200, data.description)));
+    answers.extend(spec.empty.map(|description| (operation.empty_status(), description)));
+    answers.sort_unstable();
+    answers
 }
 
 fn shown<B>(path: &Path<B>) -> String {

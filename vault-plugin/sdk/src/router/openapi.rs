@@ -1,21 +1,32 @@
 //! The OpenAPI document of an engine, from the declared paths alone.
 //!
-//! The host asks for it with the mount's help, puts its mount's path before each of ours, and serves
-//! the whole at `sys/internal/specs/openapi` (OpenBao `sdk/framework/openapi.go`).
+//! The host asks for it with the mount's help, reads it into structures of its own, puts its mount's
+//! path before each of ours, and serves the whole at `sys/internal/specs/openapi` (OpenBao
+//! `sdk/framework/openapi.go`). What its structures don't know is lost there, `$ref` among it: so
+//! every schema stands where it is used.
+
+mod schema;
 
 use serde_json::{Map, Value, json};
 
-use crate::field::{Field, FieldType};
+use super::help;
 use crate::operation::Operation;
-use crate::path::{Path, Segment};
+use crate::path::{Endpoint, Path, Segment};
+use schema::{described, object, request};
 
-/// The document for all paths.
-pub(super) fn document<B: Send + Sync + 'static>(paths: &[Path<B>], sudo: &[String]) -> Value {
-    let items: Map<String, Value> =
-        paths.iter().map(|path| (template(path), Value::Object(item(path, sudo)))).collect();
+/// The document for all paths; `prefix` begins each operation's id.
+pub(super) fn document<B: Send + Sync + 'static>(
+    paths: &[Path<B>],
+    sudo: &[String],
+    prefix: &str,
+) -> Value {
+    let items: Map<String, Value> = paths
+        .iter()
+        .map(|path| (template(path), Value::Object(item(path, sudo, prefix))))
+        .collect();
     json!({
         "openapi": "3.0.2",
-        "info": { "title": "", "description": "", "version": "", "license": { "name": "", "url": "" } },
+        "info": { "title": prefix, "version": "" },
         "paths": items,
         "components": { "schemas": {} },
     })
@@ -28,17 +39,13 @@ fn template<B>(path: &Path<B>) -> String {
     })
 }
 
-fn item<B: Send + Sync + 'static>(path: &Path<B>, sudo: &[String]) -> Map<String, Value> {
-    let parameters: Vec<Value> = path
-        .segments
-        .iter()
-        .filter_map(|segment| match segment {
-            Segment::Literal(_) => None,
-            Segment::Parameter(name) => Some(*name),
-        })
-        .map(|name| parameter(path, name))
-        .collect();
+fn item<B: Send + Sync + 'static>(
+    path: &Path<B>,
+    sudo: &[String],
+    prefix: &str,
+) -> Map<String, Value> {
     let mut item = Map::from_iter([("description".to_owned(), path.synopsis.into())]);
+    let parameters: Vec<Value> = path.parameters().map(|name| parameter(path, name)).collect();
     if !parameters.is_empty() {
         item.insert("parameters".into(), parameters.into());
     }
@@ -51,40 +58,91 @@ fn item<B: Send + Sync + 'static>(path: &Path<B>, sudo: &[String]) -> Map<String
     for (operation, endpoint) in &path.operations {
         let method = match operation {
             Operation::Create | Operation::Update => "post",
+            // A path that can be read and listed is shown as it is read.
+            Operation::List if path.operations.contains_key(&Operation::Read) => continue,
             Operation::Read | Operation::List => "get",
             Operation::Patch => "patch",
             Operation::Delete => "delete",
         };
-        let mut shown = json!({
-            "operationId": operation_id(path, *operation),
-            "summary": endpoint.summary,
-            "description": path.description,
-            "tags": ["secrets"],
-            "responses": { "200": { "description": "OK" } },
-        });
-        if let Some(shown) = shown.as_object_mut() {
-            match operation {
-                Operation::Create | Operation::Update | Operation::Patch => {
-                    shown.insert("requestBody".into(), body(path));
-                }
-                Operation::List => {
-                    shown.insert("parameters".into(), json!([list_parameter()]));
-                }
-                Operation::Delete => {
-                    shown.insert(
-                        "responses".into(),
-                        json!({ "204": { "description": "empty body" } }),
-                    );
-                }
-                Operation::Read => {}
-            }
-        }
-        item.insert(method.to_owned(), shown);
+        let shown = self::operation(path, *operation, endpoint, prefix);
+        item.insert(method.to_owned(), Value::Object(shown));
     }
     item
 }
 
-fn operation_id<B>(path: &Path<B>, operation: Operation) -> String {
+fn operation<B: Send + Sync + 'static>(
+    path: &Path<B>,
+    operation: Operation,
+    endpoint: &Endpoint<B>,
+    prefix: &str,
+) -> Map<String, Value> {
+    let spec = &endpoint.spec;
+    let mut shown = Map::from_iter([
+        ("operationId".to_owned(), operation_id(path, operation, prefix).into()),
+        ("summary".to_owned(), spec.summary.into()),
+        ("tags".to_owned(), json!(["secrets"])),
+    ]);
+    if !path.description.is_empty() {
+        shown.insert("description".into(), path.description.into());
+    }
+    let mut parameters: Vec<Value> = spec
+        .query
+        .iter()
+        .map(|field| {
+            json!({
+                "name": field.name, "in": "query", "description": help::described(field),
+                "schema": described(field),
+            })
+        })
+        .collect();
+    let mut responses = Map::new();
+    match operation {
+        Operation::Create | Operation::Update | Operation::Patch => {
+            if let Some(body) = body(path, operation, endpoint) {
+                shown.insert("requestBody".into(), body);
+            }
+        }
+        Operation::List => parameters.push(list_parameter(true)),
+        Operation::Read if path.operations.contains_key(&Operation::List) => {
+            parameters.push(list_parameter(false));
+        }
+        Operation::Read | Operation::Delete => {}
+    }
+    if !parameters.is_empty() {
+        shown.insert("parameters".into(), parameters.into());
+    }
+    for (status, description) in help::answers(operation, spec) {
+        responses.insert(status.to_string(), answer(status, description, endpoint));
+    }
+    if spec.data.is_none() && spec.empty.is_none() {
+        responses.insert("200".into(), json!({ "description": "OK" }));
+    }
+    if !path.fields.is_empty() || !spec.query.is_empty() {
+        responses.insert("400".into(), refusal("Refused; errors says why, and what to do."));
+    }
+    shown.insert("responses".into(), responses.into());
+    shown
+}
+
+/// What stands in `data` of a host's answer, as the hosts' own documents have it; errors as they are.
+fn answer<B>(status: u16, description: &str, endpoint: &Endpoint<B>) -> Value {
+    match (status, &endpoint.spec.data) {
+        (200, Some(data)) => json!({
+            "description": description,
+            "content": { "application/json": { "schema": object(&data.fields) } },
+        }),
+        (204, _) => json!({ "description": description }),
+        (_, _) => refusal(description),
+    }
+}
+
+fn refusal(description: &str) -> Value {
+    let texts = json!({ "type": "array", "items": { "type": "string" } });
+    let schema = json!({ "type": "object", "properties": { "errors": texts } });
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+fn operation_id<B>(path: &Path<B>, operation: Operation, prefix: &str) -> String {
     let words = path.pattern.replace('/', "-").replace(':', "");
     let verb = match operation {
         Operation::Create | Operation::Update => "write",
@@ -93,59 +151,47 @@ fn operation_id<B>(path: &Path<B>, operation: Operation) -> String {
         Operation::Patch => "patch",
         Operation::Delete => "delete",
     };
-    format!("{verb}-{words}")
+    if prefix.is_empty() { format!("{verb}-{words}") } else { format!("{prefix}-{verb}-{words}") }
 }
 
 fn parameter<B: Send + Sync + 'static>(path: &Path<B>, name: &str) -> Value {
-    let description = path.field(name).map_or("", |field| field.help);
+    let field = path.fields.iter().find(|field| field.name == name);
     json!({
-        "name": name, "in": "path", "required": true, "description": description,
+        "name": name, "in": "path", "required": true,
+        "description": field.map(help::described).unwrap_or_default(),
         "schema": { "type": "string" },
     })
 }
 
-fn list_parameter() -> Value {
-    json!({
-        "name": "list", "in": "query", "required": true, "description": "Must be set to `true`",
+fn list_parameter(required: bool) -> Value {
+    let description = if required { "Must be set to `true`" } else { "Return a list if `true`" };
+    let mut parameter = json!({
+        "name": "list", "in": "query", "description": description,
         "schema": { "type": "string", "enum": ["true"] },
-    })
-}
-
-fn body<B: Send + Sync + 'static>(path: &Path<B>) -> Value {
-    let is_parameter = |field: &Field| {
-        path.segments.iter().any(|segment| match segment {
-            Segment::Literal(_) => false,
-            Segment::Parameter(name) => *name == field.name,
-        })
-    };
-    let properties: Map<String, Value> = path
-        .fields
-        .iter()
-        .filter(|field| !is_parameter(field))
-        .map(|field| (field.name.to_owned(), schema(field)))
-        .collect();
-    json!({
-        "content": { "application/json": { "schema": { "type": "object", "properties": properties } } },
-    })
-}
-
-fn schema(field: &Field) -> Value {
-    let (kind, more) = match field.kind {
-        FieldType::Str | FieldType::Text => ("string", json!({})),
-        FieldType::Secret => ("string", json!({ "x-vault-displayAttrs": { "sensitive": true } })),
-        FieldType::Int => ("integer", json!({})),
-        FieldType::Bool => ("boolean", json!({})),
-        FieldType::Duration => ("string", json!({ "format": "duration" })),
-        FieldType::List | FieldType::Items => ("array", json!({ "items": { "type": "string" } })),
-        FieldType::Pairs | FieldType::Json => ("object", json!({ "format": "map" })),
-    };
-    let description = match field.default {
-        None => field.help.to_owned(),
-        Some(default) => format!("{} Default: {default}.", field.help),
-    };
-    let mut schema = json!({ "type": kind, "description": description });
-    if let (Some(schema), Value::Object(more)) = (schema.as_object_mut(), more) {
-        schema.extend(more);
+    });
+    if let (true, Some(parameter)) = (required, parameter.as_object_mut()) {
+        parameter.insert("required".into(), true.into());
     }
-    schema
+    parameter
+}
+
+fn body<B: Send + Sync + 'static>(
+    path: &Path<B>,
+    operation: Operation,
+    endpoint: &Endpoint<B>,
+) -> Option<Value> {
+    let fields = path.fields.iter().filter(|field| {
+        !field.read_only && !path.parameters().any(|parameter| parameter == field.name)
+    });
+    let schema = request(fields, endpoint.spec.example.as_ref())?;
+    let kind = match operation {
+        // The only type of body that hosts take for a PATCH.
+        Operation::Patch => "application/merge-patch+json",
+        Operation::Create
+        | Operation::Read
+        | Operation::Update
+        | Operation::Delete
+        | Operation::List => "application/json",
+    };
+    Some(json!({ "required": true, "content": { kind: { "schema": schema } } }))
 }

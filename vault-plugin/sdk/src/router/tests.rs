@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::backend::{Setup, SpecialPaths};
-use crate::field::{Field, FieldType};
+use crate::field::{Field, FieldType, Given};
+use crate::spec::Spec;
 use crate::storage::InMemoryStorage;
 use crate::system_view::{ReplicationState, StaticSystemView};
 
@@ -45,11 +46,34 @@ impl Backend for Toy {
                 toy.ran.fetch_add(1, Ordering::SeqCst);
                 panic!("a defect")
             }),
+            Path::new("declared", "Answers as it is told to")
+                .fields([Field::new("answer", FieldType::Json, "What to answer.")])
+                .operation(Operation::Update, Effect::Pure, declared(), |_, mut call: Call| async move {
+                    match call.fields.str("answer").and_then(Given::value) {
+                        Some(text) => Response::data(serde_json::from_str::<serde_json::Value>(&text).unwrap()),
+                        None => Ok(Response::empty()),
+                    }
+                }),
             Path::new("hang", "Hangs").operation(Operation::Update, Effect::CallsOut, "Hangs", |_, _| async {
                 std::future::pending().await
             }),
         ]
     }
+}
+
+fn declared() -> Spec {
+    let part = [Field::new("deep", FieldType::Int, "A number.")];
+    Spec::new("Answers.").data(
+        "What was asked for.",
+        [
+            Field::new("text", FieldType::Str, "A text."),
+            Field::new("wait", FieldType::Duration, "Seconds.").optional(),
+            Field::new("codes", FieldType::Ints, "Numbers.").optional(),
+            Field::new("one", FieldType::Json, "One.").of(part.clone()).optional(),
+            Field::new("some", FieldType::List, "Some.").of(part.clone()).optional(),
+            Field::new("named", FieldType::Pairs, "By name.").of(part).optional(),
+        ],
+    )
 }
 
 fn incoming(path: &str, data: &str) -> Incoming {
@@ -151,6 +175,46 @@ async fn existence_is_answered_only_where_declared() {
     assert_eq!(router.exists(&toy, incoming("nowhere", "null")).await.unwrap(), None);
 }
 
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn an_answer_that_is_not_the_declared_one_fails() {
+    for fits in [
+        r#"{"text":"a"}"#,
+        r#"{"text":"a","wait":3,"codes":[1],"one":{"deep":1},"some":[{"deep":1}],"named":{"x":{"deep":1}}}"#,
+        r#"{"text":"a","wait":null,"some":[]}"#,
+    ] {
+        let (_, result) =
+            handle(STANDALONE, Operation::Update, "declared", &format!(r#"{{"answer":{fits}}}"#))
+                .await;
+        assert!(result.is_ok(), "{fits}: {result:?}");
+    }
+    for (differs, at) in [
+        (r#"{}"#, "/text is missing"),
+        (r#"{"text":null}"#, "/text is no string"),
+        (r#"{"text":1}"#, "/text is no string"),
+        (r#"{"text":"a","more":1}"#, "/more"),
+        (r#"{"text":"a","wait":"3s"}"#, "/wait is no duration"),
+        (r#"{"text":"a","wait":1.5}"#, "/wait is no duration"),
+        (r#"{"text":"a","codes":["1"]}"#, "/codes is no list of integers"),
+        (r#"{"text":"a","one":{"deep":"1"}}"#, "/one/deep is no integer"),
+        (r#"{"text":"a","one":{}}"#, "/one/deep is missing"),
+        (r#"{"text":"a","some":[{"deep":1,"x":1}]}"#, "/some/x"),
+        (r#"{"text":"a","named":{"n":1}}"#, "/named/n is no object"),
+    ] {
+        let (_, result) = handle(
+            STANDALONE,
+            Operation::Update,
+            "declared",
+            &format!(r#"{{"answer":{differs}}}"#),
+        )
+        .await;
+        let Err(Error::Internal(text)) = result else { panic!("{differs}: {result:?}") };
+        assert!(text.ends_with(at), "{differs}: {text}");
+    }
+    let (_, result) = handle(STANDALONE, Operation::Update, "declared", "{}").await;
+    assert!(matches!(result, Err(Error::Internal(_))), "empty wasn't declared: {result:?}");
+}
+
 #[test]
 fn help_shows_every_path_and_field() {
     let router = Router::<Toy>::default();
@@ -167,10 +231,10 @@ fn help_shows_every_path_and_field() {
 
 #[test]
 fn openapi_has_every_path_with_its_operations_and_fields() {
-    let document = Router::<Toy>::default().openapi();
+    let document = Router::<Toy>::default().openapi("toy");
     let paths = document["paths"].as_object().unwrap();
     let names: Vec<&str> = paths.keys().map(String::as_str).collect();
-    assert_eq!(names, ["/call", "/hang", "/things", "/things/{name}"]);
+    assert_eq!(names, ["/call", "/declared", "/hang", "/things", "/things/{name}"]);
     let thing = &paths["/things/{name}"];
     assert_eq!(thing["parameters"][0]["name"], "name");
     assert_eq!(thing["x-vault-createSupported"], true);
@@ -178,6 +242,15 @@ fn openapi_has_every_path_with_its_operations_and_fields() {
     assert_eq!(body["base_url"]["type"], "string");
     assert!(body["name"].is_null(), "a path parameter is no field of the body");
     assert_eq!(paths["/things"]["get"]["parameters"][0]["name"], "list");
+    assert_eq!(paths["/things"]["get"]["operationId"], "toy-list-things");
+    let declared = &paths["/declared"]["post"]["responses"];
+    assert!(declared["400"].is_object(), "{declared}");
+    let schema = &declared["200"]["content"]["application/json"]["schema"];
+    assert_eq!(schema["required"], serde_json::json!(["text"]));
+    assert_eq!(schema["properties"]["wait"]["type"], "integer");
+    assert_eq!(schema["properties"]["some"]["items"]["properties"]["deep"]["type"], "integer");
+    let named = &schema["properties"]["named"]["additionalProperties"];
+    assert_eq!(named["properties"]["deep"]["type"], "integer");
 }
 
 #[test]

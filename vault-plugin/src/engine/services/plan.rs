@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::proxy::binding::Binding;
 use crate::proxy::material::Material;
+use crate::proxy::placement::Placement;
 use crate::proxy::service::Service;
 use crate::storage::{
     self, CREDENTIALS, CredentialEntry, Definition, MATERIAL, MaterialEntry, OwnCredential, Owner,
@@ -57,6 +58,7 @@ impl Plan {
         name: &Name,
         own_before: Option<&OwnCredential>,
         entry: &ServiceEntry,
+        placement: &Placement,
     ) -> Vec<String> {
         let mut warnings = Vec::new();
         match self {
@@ -65,11 +67,14 @@ impl Plan {
             )),
             Self::Keep(None) => warnings.push(format!(
                 "\"{name}\" has no credential yet, so calls answer credential_missing. Store it: \
-                 vault write <mount>/services/{name} token=-"
+                 vault write <mount>/services/{name}{}",
+                placement.written()
             )),
             Self::None | Self::Keep(Some(_)) | Self::New(_) => {}
         }
-        if entry.definition.credential.is_none() && entry.definition.auth.is_none() {
+        // Once: auth=none, written later, changes nothing.
+        let new = entry.version == 1;
+        if new && entry.definition.credential.is_none() && entry.definition.auth.is_none() {
             warnings.push("auth isn't set, so calls are sent without a credential".to_owned());
         }
         warnings
