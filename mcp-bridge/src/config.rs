@@ -4,6 +4,7 @@ mod address;
 mod file;
 mod layer;
 pub(crate) mod names;
+mod operator;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,6 +17,8 @@ use crate::cli;
 use crate::secret::VaultToken;
 
 use self::layer::{Layer, Layers};
+
+pub(crate) use self::operator::Operator;
 
 /// Everything the bridge needs to know to work.
 #[derive(Debug)]
@@ -242,28 +245,15 @@ impl Config {
         let mut layers = Layers::new(layers, errors);
 
         let ignored = layers.keep_credential_home();
-        let addresses = layers.addresses();
+        let vault = server(&mut layers);
         let mount = layers.mount(names::MOUNT, |layer| &layer.mount, Mount::ENGINE);
         let credential = layers.credential(Mount::APPROLE, || {
             (operator_token == OperatorToken::Fallback)
                 .then(|| environment.var(names::VAULT_TOKEN))
                 .flatten()
         });
-        let identity = layers.identity();
         let services = layers.services();
-        let server_name = layers.server_name(addresses.as_deref());
-        let server = |addresses| VaultServer {
-            addresses,
-            namespace: layers.namespace(),
-            ca_cert: layers.path(|layer| &layer.ca_cert),
-            identity,
-            server_name,
-        };
-        let vault = addresses.map(server);
-        let log = Log {
-            filter: layers.text(|layer| &layer.log),
-            file: layers.path(|layer| &layer.log_file),
-        };
+        let log = layers.log();
         let structured_results = layers.flag(|layer| layer.structured_results);
         match (vault, mount, credential, layers.into_errors()) {
             (Some(vault), Some(mount), Some(credential), errors) if errors.is_empty() => Ok(Self {
@@ -281,6 +271,20 @@ impl Config {
             (_, _, _, errors) => Err(ConfigErrors(errors)),
         }
     }
+}
+
+/// Where Vault is and how it is recognised; none if a part of it can't be used.
+fn server(layers: &mut Layers) -> Option<VaultServer> {
+    let addresses = layers.addresses();
+    let identity = layers.identity();
+    let server_name = layers.server_name(addresses.as_deref());
+    Some(VaultServer {
+        addresses: addresses?,
+        namespace: layers.namespace(),
+        ca_cert: layers.path(|layer| &layer.ca_cert),
+        identity,
+        server_name,
+    })
 }
 
 fn cache_dir(environment: &Environment) -> Option<PathBuf> {

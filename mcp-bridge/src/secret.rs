@@ -1,7 +1,7 @@
 //! Holds the bridge's secrets, one type for each meaning, and the only ways out of them.
 
 use std::fmt;
-use std::io::Read as _;
+use std::io::{BufRead, Read as _};
 use std::path::Path;
 
 use reqwest::header::HeaderValue;
@@ -57,6 +57,64 @@ impl VaultToken {
         let mut value = value.unwrap_or_else(|_| HeaderValue::from_static(""));
         value.set_sensitive(true);
         value
+    }
+}
+
+/// A token that gives what it wraps once, to whoever comes first.
+pub(crate) struct WrappingToken(VaultToken);
+
+impl WrappingToken {
+    /// Reads the token from a file's first and only line.
+    ///
+    /// # Errors
+    ///
+    /// See [`SecretError`].
+    pub(crate) fn from_file(path: &Path) -> Result<Self, SecretError> {
+        VaultToken::from_file(path).map(Self)
+    }
+
+    /// Reads the token from a stream's first line.
+    ///
+    /// # Errors
+    ///
+    /// See [`SecretError`].
+    pub(crate) fn from_stream(stream: &mut dyn BufRead) -> Result<Self, SecretError> {
+        let mut line = Zeroizing::new(String::new());
+        stream
+            .take(MAX_FILE_BYTES)
+            .read_line(&mut line)
+            .map_err(|_| SecretError::Unreadable)?;
+        VaultToken::new(line.trim()).map(Self)
+    }
+
+    /// Takes a token that came in an answer.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Malformed`] if it can't stand in an HTTP header.
+    pub(crate) fn new(value: &str) -> Result<Self, SecretError> {
+        VaultToken::new(value).map(Self)
+    }
+
+    /// The token as the requests that ask about it carry it.
+    pub(crate) fn token(&self) -> &VaultToken {
+        &self.0
+    }
+
+    /// Gives the token to the operator who had it made: it serves once, for minutes.
+    pub(crate) fn shown(&self) -> &str {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a wrapping token is made to be handed over: provision prints it, and the \
+                      body of a look-up names it"
+        )]
+        self.0.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for WrappingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WrappingToken(hidden)")
     }
 }
 

@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::names::{self, Name};
-use super::{ConfigError, CredentialSource, Environment, Mount, address};
+use super::{ConfigError, CredentialSource, Environment, Log, Mount, address};
 use crate::catalog::ServiceName;
 use crate::cli;
 use crate::secret::VaultToken;
@@ -141,6 +141,14 @@ impl Layers {
 
     pub(super) fn flag(&self, field: impl Fn(&Layer) -> Option<bool>) -> bool {
         self.layers.iter().find_map(field).unwrap_or_default()
+    }
+
+    /// What to log, and where.
+    pub(super) fn log(&self) -> Log {
+        Log {
+            filter: self.text(|layer| &layer.log),
+            file: self.path(|layer| &layer.log_file),
+        }
     }
 
     /// The namespace without slashes at the ends; none if nothing is left.

@@ -48,6 +48,8 @@ pub(crate) struct Request {
     /// Whether another node may be asked after one has answered that it can't serve. Never for a
     /// call: an answer came, so the request was sent.
     pub(crate) ask_on: bool,
+    /// How long the answer is to wait, wrapped, for the one who unwraps it; none: it comes as it is.
+    pub(crate) wrap: Option<Duration>,
 }
 
 /// The verbs of Vault's API that the bridge uses.
@@ -57,19 +59,32 @@ pub(crate) enum Verb {
     Get,
     /// Update.
     Post,
+    /// Delete.
+    Delete,
 }
 
 impl Request {
     /// A read with the usual limit.
     pub(crate) fn get(path: impl Into<String>) -> Self {
         let (body, path) = (Bytes::new(), path.into());
-        Self { verb: Verb::Get, path, body, timeout: SHORT, ask_on: true }
+        Self { verb: Verb::Get, path, body, timeout: SHORT, ask_on: true, wrap: None }
     }
 
     /// An update with the usual limit.
     pub(crate) fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
         let (body, path) = (body.into(), path.into());
-        Self { verb: Verb::Post, path, body, timeout: SHORT, ask_on: false }
+        Self { verb: Verb::Post, path, body, timeout: SHORT, ask_on: false, wrap: None }
+    }
+
+    /// A deletion with the usual limit.
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self { verb: Verb::Delete, ..Self::get(path) }
+    }
+
+    /// The same request with its answer wrapped (developer.hashicorp.com/vault, "Response
+    /// wrapping").
+    pub(crate) fn wrapped(self, lifetime: Duration) -> Self {
+        Self { wrap: Some(lifetime), ..self }
     }
 
     /// The same request with another limit.
@@ -190,6 +205,7 @@ impl Client {
         let method = match request.verb {
             Verb::Get => Method::GET,
             Verb::Post => Method::POST,
+            Verb::Delete => Method::DELETE,
         };
         let mut builder = http
             .request(method, url)
@@ -201,6 +217,10 @@ impl Client {
         }
         if let Some(namespace) = &self.server.namespace {
             builder = builder.header(HeaderName::from_static("x-vault-namespace"), namespace);
+        }
+        if let Some(lifetime) = request.wrap {
+            let name = HeaderName::from_static("x-vault-wrap-ttl");
+            builder = builder.header(name, format!("{}s", lifetime.as_secs()));
         }
         if request.verb == Verb::Post {
             builder = builder
