@@ -4,11 +4,15 @@ mod answer;
 mod client;
 mod login;
 mod session;
+mod wrapping;
 
 pub(crate) use answer::{EngineCode, EngineError, data, refusal};
 pub(crate) use client::{Client, Lost, Reply, Request};
 pub(crate) use login::{LoginError, is_standby, unavailable};
 pub(crate) use session::{Session, SessionError, jitter};
+pub(crate) use wrapping::{
+    Issued, Unwrapped, WRAPPED_FOR, WrappingError, check, issuing_path, unwrap, wrapped,
+};
 
 /// Why Vault can't be asked. Reads as the start of a sentence; never holds an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Prints the Vault policy that an agent needs.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::catalog::{Method, ServiceName};
 use crate::cli;
@@ -25,13 +25,7 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Policy) -> Result<E
     let services = arguments
         .services
         .iter()
-        .map(|name| {
-            ServiceName::parse(name).ok_or_else(|| {
-                CommandError::Argument(format!(
-                    "{name:?} isn't a service's name: lower-case letters, digits, single _ or -"
-                ))
-            })
-        })
+        .map(|name| service(name))
         .collect::<Result<Vec<_>, _>>()?;
     let methods = methods(&arguments.methods)?;
     process::output(policy(&mount, &services, &methods).as_bytes())?;
@@ -39,12 +33,32 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Policy) -> Result<E
 }
 
 /// Which methods to allow.
-enum Methods {
+#[derive(Debug)]
+pub(crate) enum Methods {
+    /// Every one that the service takes.
     Any,
+    /// These.
     Some(Vec<Method>),
 }
 
-fn methods(names: &[String]) -> Result<Methods, CommandError> {
+impl fmt::Display for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any method"),
+            Self::Some(methods) => {
+                let names = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>();
+                f.write_str(&names.join(", "))
+            }
+        }
+    }
+}
+
+/// Reads names of methods, or `any`.
+///
+/// # Errors
+///
+/// [`CommandError::Argument`] for a name that is none.
+pub(crate) fn methods(names: &[String]) -> Result<Methods, CommandError> {
     if names.iter().any(|name| name.trim().eq_ignore_ascii_case("any") || name.trim() == "+") {
         return Ok(Methods::Any);
     }
@@ -57,7 +71,33 @@ fn methods(names: &[String]) -> Result<Methods, CommandError> {
     parsed.collect::<Result<Vec<_>, _>>().map(Methods::Some)
 }
 
-fn policy(mount: &Mount, services: &[ServiceName], methods: &Methods) -> String {
+/// Reads the name of a service.
+///
+/// # Errors
+///
+/// [`CommandError::Argument`] if it can't be one.
+pub(crate) fn service(name: &str) -> Result<ServiceName, CommandError> {
+    ServiceName::parse(name).ok_or_else(|| {
+        CommandError::Argument(format!(
+            "{name:?} isn't a service's name: lower-case letters, digits, single _ or -"
+        ))
+    })
+}
+
+/// Writes the policy that lets an agent renew its own secret_id: wrapped alone, so that the secret
+/// stands in no answer that somebody might log. Whoever has one of its tokens can do the same.
+pub(crate) fn rotation_policy(auth_mount: &Mount, role: &str) -> String {
+    format!(
+        "\n# To replace its own secret_id; whoever steals a token can do so too:\n\
+         path \"auth/{auth_mount}/role/{role}/secret-id\" {{\n  \
+         capabilities = [\"update\"]\n  min_wrapping_ttl = \"1s\"\n  max_wrapping_ttl = \"300s\"\n}}\n\
+         path \"auth/{auth_mount}/role/{role}/secret-id-accessor/destroy\" {{ \
+         capabilities = [\"update\"] }}\n"
+    )
+}
+
+/// Writes the policy of an agent that may call some services through the engine at `mount`.
+pub(crate) fn policy(mount: &Mount, services: &[ServiceName], methods: &Methods) -> String {
     let names = services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
     let mut text = format!(
         "# Lets an agent call {names} through the engine at {mount}/.\n\

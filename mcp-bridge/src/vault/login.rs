@@ -105,7 +105,7 @@ async fn approle(
         login_body(&role, &secret)
     };
     let request = Request::post(format!("auth/{mount}/login"), body).asking_on();
-    let reply = client.send(&request, None).await.map_err(unanswered)?;
+    let reply = client.send(&request, None).await.map_err(|lost| LoginError::Unavailable(unanswered(lost)))?;
     if reply.status != 200 {
         return Err(refused(&reply));
     }
@@ -118,7 +118,7 @@ async fn approle(
 
 /// Asks Vault about a token that wasn't made by a login of ours.
 async fn given(client: &Client, token: VaultToken) -> Result<Login, LoginError> {
-    let reply = client.send(&look_up(), Some(&token)).await.map_err(unanswered)?;
+    let reply = client.send(&look_up(), Some(&token)).await.map_err(|lost| LoginError::Unavailable(unanswered(lost)))?;
     if reply.status != 200 {
         return Err(refused(&reply));
     }
@@ -154,12 +154,13 @@ fn unreadable(path: &Path, error: SecretError) -> LoginError {
     LoginError::Unreadable
 }
 
-fn unanswered(lost: Lost) -> LoginError {
-    LoginError::Unavailable(match lost {
+/// Says of a lost answer why Vault can't be asked.
+pub(super) fn unanswered(lost: Lost) -> Unavailable {
+    match lost {
         Lost::NeverSent(why) => why,
         Lost::TimedOut => Unavailable::NoConnection(super::ConnectFault::Timeout),
         Lost::Broken | Lost::TooLarge => Unavailable::NoConnection(super::ConnectFault::Other),
-    })
+    }
 }
 
 /// Vault answers 400 to a wrong role_id or secret_id and to a forbidden source address, 403 to a
