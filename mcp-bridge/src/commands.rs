@@ -4,9 +4,11 @@ pub(crate) mod call;
 pub(crate) mod client_config;
 pub(crate) mod clients;
 pub(crate) mod doctor;
+pub(crate) mod deprovision;
 mod dry_run;
 pub(crate) mod manual;
 pub(crate) mod policy;
+pub(crate) mod provision;
 mod report;
 pub(crate) mod serve;
 pub(crate) mod tools;
@@ -14,7 +16,7 @@ pub(crate) mod tools;
 use std::future::Future;
 
 use crate::cli;
-use crate::config::{Config, ConfigErrors, Environment, OperatorToken};
+use crate::config::{Config, ConfigErrors, Environment, Log, Operator, OperatorToken, VaultServer};
 use crate::error::CommandError;
 use crate::{logging, process};
 
@@ -22,15 +24,27 @@ use crate::{logging, process};
 fn prepare(settings: &cli::Settings, operator: OperatorToken) -> Result<Config, CommandError> {
     let environment = Environment::of_process();
     let config = Config::load(settings, &environment, operator)?;
-    logging::start(&config.log).map_err(ConfigErrors::from)?;
-    process::install_tls_provider();
+    start(&config.log, Some(&config.vault))?;
     for ignored in &config.ignored {
         tracing::warn!("{ignored}");
     }
-    if config.vault.is_plain_and_far() {
+    Ok(config)
+}
+
+/// The same for an operator's command.
+fn prepare_operator(settings: &cli::Settings) -> Result<Operator, CommandError> {
+    let operator = Operator::load(settings, &Environment::of_process())?;
+    start(&operator.log, Some(&operator.vault))?;
+    Ok(operator)
+}
+
+fn start(log: &Log, vault: Option<&VaultServer>) -> Result<(), CommandError> {
+    logging::start(log).map_err(ConfigErrors::from)?;
+    process::install_tls_provider();
+    if vault.is_some_and(VaultServer::is_plain_and_far) {
         tracing::warn!("Vault's address is plain http to another machine: tokens can be read");
     }
-    Ok(config)
+    Ok(())
 }
 
 /// Runs a future to its end on one thread.

@@ -113,7 +113,7 @@ impl Mount {
     /// The engine's default mount.
     pub(crate) const ENGINE: &str = "mcp-proxy";
     /// AppRole's default mount.
-    const APPROLE: &str = "approle";
+    pub(crate) const APPROLE: &str = "approle";
 
     /// Reads a mount's path; slashes at the ends are ignored.
     pub(crate) fn parse(text: &str) -> Option<Self> {

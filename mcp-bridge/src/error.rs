@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
+use crate::operator::OperatorError;
 use crate::proxy::RefusedCredential;
 use crate::vault::{EngineCode, LoginError, Unavailable};
 
@@ -54,6 +55,9 @@ pub(crate) enum CommandError {
     /// The call failed.
     #[error("{}", .0.message())]
     Call(CallError),
+    /// An operator's command stopped.
+    #[error("{0}")]
+    Operator(OperatorError),
     /// stdout can't be written.
     #[error("can't write to stdout")]
     Output,
@@ -71,6 +75,15 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::Argument(_) | Self::Handshake | Self::Start(_) => Exit::Usage,
             Self::Call(error) => error.exit(),
+            Self::Operator(error) => match error {
+                OperatorError::Lost(_) => Exit::VaultUnreachable,
+                OperatorError::NoServices(_) => Exit::Usage,
+                OperatorError::Refused { .. }
+                | OperatorError::Unreadable(_)
+                | OperatorError::NoAppRole(_)
+                | OperatorError::ForeignEntity(_)
+                | OperatorError::NothingToRestore(_) => Exit::Refused,
+            },
             Self::Output => Exit::Unavailable,
         }
     }
@@ -79,6 +92,12 @@ impl CommandError {
 impl From<ConfigErrors> for CommandError {
     fn from(errors: ConfigErrors) -> Self {
         Self::Config(errors)
+    }
+}
+
+impl From<OperatorError> for CommandError {
+    fn from(error: OperatorError) -> Self {
+        Self::Operator(error)
     }
 }
 

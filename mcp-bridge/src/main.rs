@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod error;
 mod logging;
+mod operator;
 mod private;
 mod process;
 mod proxy;
@@ -39,6 +40,12 @@ fn main() -> ExitCode {
         Some(Command::Status(arguments)) => commands::doctor::status(&cli.settings, &arguments),
         Some(Command::Doctor(arguments)) => commands::doctor::run(&cli.settings, &arguments),
         Some(Command::Policy(arguments)) => commands::policy::run(&cli.settings, &arguments),
+        Some(Command::Provision(arguments)) => {
+            commands::provision::run(&cli.settings, &arguments)
+        }
+        Some(Command::Deprovision(arguments)) => {
+            commands::deprovision::run(&cli.settings, &arguments)
+        }
         Some(Command::ClientConfig(arguments)) => {
             commands::client_config::run(&cli.settings, &arguments)
         }
