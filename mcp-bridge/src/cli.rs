@@ -78,6 +78,20 @@ pub(crate) struct Settings {
     /// File that holds a Vault token, for development [env: MCP_BRIDGE_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// File of the credential that `enroll` keeps [default:
+    /// ~/.local/state/mcp-bridge/credential.sealed] [env: MCP_BRIDGE_CREDENTIAL]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) credential: Option<PathBuf>,
+    /// File with a wrapping token, for `enroll`, or delivered at each start [env:
+    /// MCP_BRIDGE_WRAPPING_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) wrapping_token_file: Option<PathBuf>,
+    /// Name of the AppRole role that a wrapping token must be of [env: MCP_BRIDGE_ROLE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) role: Option<String>,
+    /// Way to the TPM [default: device:/dev/tpmrm0] [env: MCP_BRIDGE_TCTI]
+    #[arg(long, global = true, value_name = "TCTI")]
+    pub(crate) tcti: Option<String>,
     /// Configuration file [default: ~/.config/mcp-bridge/config.toml] [env: MCP_BRIDGE_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

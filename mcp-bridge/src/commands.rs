@@ -24,7 +24,7 @@ use crate::{logging, process};
 fn prepare(settings: &cli::Settings, operator: OperatorToken) -> Result<Config, CommandError> {
     let environment = Environment::of_process();
     let config = Config::load(settings, &environment, operator)?;
-    start(&config.log, Some(&config.vault))?;
+    start(&config.log, config.vault.as_ref())?;
     for ignored in &config.ignored {
         tracing::warn!("{ignored}");
     }

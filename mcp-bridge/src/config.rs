@@ -5,10 +5,12 @@ mod file;
 mod layer;
 pub(crate) mod names;
 mod operator;
+mod source;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use reqwest::Url;
 
@@ -19,12 +21,13 @@ use crate::secret::VaultToken;
 use self::layer::{Layer, Layers};
 
 pub(crate) use self::operator::Operator;
+pub(crate) use self::source::{CredentialSource, Delivered, Enrolled, Told};
 
 /// Everything the bridge needs to know to work.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Where Vault is and how it is recognised.
-    pub(crate) vault: VaultServer,
+    /// Where Vault is and how it is recognised; none if an enrolled credential alone knows.
+    pub(crate) vault: Option<VaultServer>,
     /// Where the engine is mounted.
     pub(crate) mount: Mount,
     /// What the bridge logs in with.
@@ -55,7 +58,7 @@ pub(crate) struct Log {
 }
 
 /// Where Vault is and how it is recognised.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VaultServer {
     /// The server's address, its path ending in `/`; several if they are nodes of one cluster. At
     /// least one.
@@ -64,6 +67,8 @@ pub(crate) struct VaultServer {
     pub(crate) namespace: Option<String>,
     /// Authorities to trust instead of the system's.
     pub(crate) ca_cert: Option<PathBuf>,
+    /// The authorities themselves, where an enrolled credential pins them: they win.
+    pub(crate) pinned: Option<Arc<[u8]>>,
     /// Certificate and key of this machine.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
     /// The name that the server's certificate must carry, if not the address's.
@@ -85,24 +90,6 @@ impl VaultServer {
         let names = self.addresses.iter().map(Url::as_str).collect::<Vec<_>>();
         names.join(", ")
     }
-}
-
-/// What the bridge logs in with.
-#[derive(Debug)]
-pub(crate) enum CredentialSource {
-    /// AppRole, both halves in files.
-    AppRole {
-        /// Where the auth method is mounted.
-        mount: Mount,
-        /// The file of the role_id.
-        role_id: PathBuf,
-        /// The file of the secret_id.
-        secret_id: PathBuf,
-    },
-    /// A token in a file, for development.
-    TokenFile(PathBuf),
-    /// The token of an operator's environment; for `call`, never for `serve`.
-    Environment(VaultToken),
 }
 
 /// A mount's path: one or more segments, without slashes at the ends.
@@ -245,18 +232,20 @@ impl Config {
         let mut layers = Layers::new(layers, errors);
 
         let ignored = layers.keep_credential_home();
-        let vault = server(&mut layers);
         let mount = layers.mount(names::MOUNT, |layer| &layer.mount, Mount::ENGINE);
-        let credential = layers.credential(Mount::APPROLE, || {
+        let kept = default_credential(environment).filter(|path| path.symlink_metadata().is_ok());
+        let credential = layers.credential(Mount::APPROLE, kept, || {
             (operator_token == OperatorToken::Fallback)
                 .then(|| environment.var(names::VAULT_TOKEN))
                 .flatten()
         });
+        let enrolled = matches!(credential, Some(CredentialSource::Enrolled(_)));
+        let vault = if enrolled { None } else { server(&mut layers) };
         let services = layers.services();
         let log = layers.log();
         let structured_results = layers.flag(|layer| layer.structured_results);
-        match (vault, mount, credential, layers.into_errors()) {
-            (Some(vault), Some(mount), Some(credential), errors) if errors.is_empty() => Ok(Self {
+        match (mount, credential, layers.into_errors()) {
+            (Some(mount), Some(credential), errors) if errors.is_empty() => Ok(Self {
                 vault,
                 mount,
                 credential,
@@ -268,7 +257,7 @@ impl Config {
                 profile: file.profile,
                 ignored: ignored.into_iter().collect(),
             }),
-            (_, _, _, errors) => Err(ConfigErrors(errors)),
+            (_, _, errors) => Err(ConfigErrors(errors)),
         }
     }
 }
@@ -282,9 +271,19 @@ fn server(layers: &mut Layers) -> Option<VaultServer> {
         addresses: addresses?,
         namespace: layers.namespace(),
         ca_cert: layers.path(|layer| &layer.ca_cert),
+        pinned: None,
         identity,
         server_name,
     })
+}
+
+/// Where `enroll` keeps the credential unless told otherwise (XDG Base Directory Specification).
+fn default_credential(environment: &Environment) -> Option<PathBuf> {
+    let base = match environment.var("XDG_STATE_HOME") {
+        Some(path) => PathBuf::from(path),
+        None => environment.home()?.join(".local/state"),
+    };
+    base.is_absolute().then(|| base.join("mcp-bridge").join("credential.sealed"))
 }
 
 fn cache_dir(environment: &Environment) -> Option<PathBuf> {

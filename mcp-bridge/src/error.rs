@@ -26,6 +26,11 @@ pub(crate) enum Exit {
     VaultUnreachable,
     /// `doctor` or `status` found that the credential can't be read or is refused.
     CredentialRefused,
+    /// The wrapping token gives no secret_id that can be trusted.
+    Tampered,
+    /// What keeps the enrolled credential fails: 10 no TPM, 11 no permission, 12 the machine's
+    /// state, 13 another TPM, 14 PIN, 15 lockout, 16 the file.
+    Store(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -35,7 +40,8 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Refused => 3,
             Exit::Unavailable => 4,
-            Exit::Upstream => 22,
+            Exit::Upstream | Exit::Tampered => 22,
+            Exit::Store(code) => code,
             Exit::Broken => 1,
             Exit::VaultUnreachable => 20,
             Exit::CredentialRefused => 21,

@@ -119,6 +119,15 @@ impl fmt::Debug for WrappingToken {
 }
 
 impl SecretId {
+    /// Takes a secret_id that was unwrapped or unsealed.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Malformed`] if it isn't one line of visible ASCII.
+    pub(crate) fn new(secret: &SecretString) -> Result<Self, SecretError> {
+        recheck(secret).map(Self)
+    }
+
     /// Reads the secret_id from a file's first and only line.
     ///
     /// # Errors
@@ -130,6 +139,15 @@ impl SecretId {
 }
 
 impl RoleId {
+    /// Takes a role_id that was unsealed or given.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Malformed`] if it isn't one line of visible ASCII.
+    pub(crate) fn new(id: &SecretString) -> Result<Self, SecretError> {
+        recheck(id).map(Self)
+    }
+
     /// Reads the role_id from a file's first and only line.
     ///
     /// # Errors
@@ -151,6 +169,12 @@ pub(crate) fn login_body(role_id: &RoleId, secret_id: &SecretId) -> Vec<u8> {
         "secret_id": secret_id.0.expose_secret(),
     });
     Zeroizing::new(body.to_string()).as_bytes().to_vec()
+}
+
+impl fmt::Debug for SecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretId(hidden)")
+    }
 }
 
 impl fmt::Debug for VaultToken {
@@ -190,6 +214,14 @@ fn read(path: &Path) -> Result<SecretString, SecretError> {
         Ok(_) => printable(text.trim()),
         Err(_) => Err(SecretError::Unreadable),
     }
+}
+
+fn recheck(secret: &SecretString) -> Result<SecretString, SecretError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no exit: the characters are checked on the way from one keeper to another"
+    )]
+    printable(secret.expose_secret())
 }
 
 fn printable(value: &str) -> Result<SecretString, SecretError> {

@@ -8,7 +8,7 @@ mod wrapping;
 
 pub(crate) use answer::{EngineCode, EngineError, data, refusal};
 pub(crate) use client::{Client, Lost, Reply, Request};
-pub(crate) use login::{LoginError, is_standby, unavailable};
+pub(crate) use login::{Kept, Login, LoginError, Opened, approle, is_standby, unavailable};
 pub(crate) use session::{Session, SessionError, jitter};
 pub(crate) use wrapping::{
     Issued, Unwrapped, WRAPPED_FOR, WrappingError, check, issuing_path, unwrap, wrapped,

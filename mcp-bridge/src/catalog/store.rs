@@ -8,9 +8,9 @@ use tokio::sync::{Mutex, Notify, watch};
 use super::capabilities::Capabilities;
 use super::saved::Saved;
 use super::{Catalog, Details, Method, ServiceName};
-use crate::config::{Config, Mount};
+use crate::config::{Config, CredentialSource, Mount, VaultServer};
 use crate::error::CallError;
-use crate::vault::{self, Client, Lost, Request, Session, SessionError, Unavailable, jitter};
+use crate::vault::{self, Lost, Request, Session, SessionError, Unavailable, jitter};
 
 /// The newest catalog that is known, and how it is renewed.
 #[derive(Debug)]
@@ -51,14 +51,22 @@ impl Drop for Interest {
 impl Store {
     /// Makes a store that begins with the saved catalog, if there is one.
     pub(crate) fn new(config: Config) -> Self {
-        let credential = format!("{:?}", config.credential);
-        let session = Session::new(Client::new(config.vault), config.credential);
-        let server = session.server();
+        let credential = match &config.credential {
+            CredentialSource::Enrolled(place) => place.file.display().to_string(),
+            source @ (CredentialSource::AppRole { .. }
+            | CredentialSource::Delivered(_)
+            | CredentialSource::TokenFile(_)
+            | CredentialSource::Environment(_)) => format!("{source:?}"),
+        };
         let saved = config.cache_dir.as_deref().map(|dir| {
-            let (addresses, namespace) = (server.names(), server.namespace.as_deref());
+            // An enrolled credential's file stands for the server that it names.
+            let server = config.vault.as_ref();
+            let addresses = server.map(VaultServer::names).unwrap_or_default();
+            let namespace = server.and_then(|server| server.namespace.as_deref());
             let namespace = namespace.unwrap_or_default();
             Saved::new(dir, &[&addresses, namespace, config.mount.as_str(), &credential])
         });
+        let session = Session::new(config.vault, config.credential);
         let catalog = saved.as_ref().and_then(Saved::load).map(Arc::new);
         Self {
             session,

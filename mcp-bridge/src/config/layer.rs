@@ -6,7 +6,9 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::names::{self, Name};
-use super::{ConfigError, CredentialSource, Environment, Log, Mount, address};
+use super::{
+    ConfigError, CredentialSource, Delivered, Enrolled, Environment, Log, Mount, Told, address,
+};
 use crate::catalog::ServiceName;
 use crate::cli;
 use crate::secret::VaultToken;
@@ -30,6 +32,10 @@ pub(super) struct Layer {
     pub(super) role_id_file: Option<PathBuf>,
     pub(super) secret_id_file: Option<PathBuf>,
     pub(super) token_file: Option<PathBuf>,
+    pub(super) credential: Option<PathBuf>,
+    pub(super) wrapping_token_file: Option<PathBuf>,
+    pub(super) role: Option<String>,
+    pub(super) tcti: Option<String>,
     pub(super) services: Option<Vec<String>>,
     pub(super) structured_results: Option<bool>,
     pub(super) log: Option<String>,
@@ -60,6 +66,10 @@ impl Layer {
             role_id_file: flags.role_id_file.clone(),
             secret_id_file: flags.secret_id_file.clone(),
             token_file: flags.token_file.clone(),
+            credential: flags.credential.clone(),
+            wrapping_token_file: flags.wrapping_token_file.clone(),
+            role: flags.role.clone(),
+            tcti: flags.tcti.clone(),
             services: None,
             structured_results: None,
             log: flags.log.clone(),
@@ -84,6 +94,10 @@ impl Layer {
             role_id_file: path(names::ROLE_ID_FILE),
             secret_id_file: path(names::SECRET_ID_FILE),
             token_file: path(names::TOKEN_FILE),
+            credential: path(names::CREDENTIAL),
+            wrapping_token_file: path(names::WRAPPING_TOKEN_FILE),
+            role: text(names::ROLE),
+            tcti: text(names::TCTI),
             services: None,
             structured_results: None,
             log: text(names::LOG),
@@ -100,6 +114,8 @@ impl Layer {
             &mut self.role_id_file,
             &mut self.secret_id_file,
             &mut self.token_file,
+            &mut self.credential,
+            &mut self.wrapping_token_file,
             &mut self.log_file,
         ]
         .into_iter()
@@ -164,7 +180,7 @@ impl Layers {
     /// to a foreign server. What the environment says of that server is dropped with its address,
     /// and the answer names it. A flag that differs is a fault: somebody asked for it by hand.
     ///
-    /// A credential that carries its own address (a sealed one) takes the file's place here.
+    /// A credential that carries its own address (an enrolled one) needs none of this.
     pub(super) fn keep_credential_home(&mut self) -> Option<String> {
         if self.secret_source() != Some(Source::File) {
             return None;
@@ -212,8 +228,14 @@ impl Layers {
             layer.token_file.is_some()
                 || layer.role_id_file.is_some()
                 || layer.secret_id_file.is_some()
+                || layer.credential.is_some()
+                || layer.wrapping_token_file.is_some()
         })?;
-        if first.token_file.is_some() {
+        if first.credential.is_some() {
+            // It carries its own server.
+            return None;
+        }
+        if first.token_file.is_some() || first.wrapping_token_file.is_some() {
             return Some(first.source);
         }
         let secret = self.layers.iter().find(|layer| layer.secret_id_file.is_some());
@@ -308,45 +330,109 @@ impl Layers {
         })
     }
 
-    /// The credential of the strongest source that gives one.
+    /// The credential of the strongest source that gives one; else the enrolled one at its default
+    /// place, if there is one; else an operator's token, if it may serve.
     pub(super) fn credential<'a>(
         &mut self,
         approle: &str,
+        enrolled: Option<PathBuf>,
         operator_token: impl FnOnce() -> Option<&'a str>,
     ) -> Option<CredentialSource> {
-        let source = self.layers.iter().find_map(|layer| {
-            let approle = layer.role_id_file.is_some() || layer.secret_id_file.is_some();
-            match (&layer.token_file, approle) {
-                (Some(_), true) => Some(Kind::Both(layer.names(names::TOKEN_FILE))),
-                (Some(path), false) => Some(Kind::Token(path.clone())),
-                (None, true) => Some(Kind::AppRole),
-                (None, false) => None,
-            }
-        });
-        match source {
+        let kinds = |layer: &Layer| {
+            [
+                (names::TOKEN_FILE, layer.token_file.clone().map(Kind::Token)),
+                (names::CREDENTIAL, layer.credential.clone().map(Kind::Enrolled)),
+                (
+                    names::WRAPPING_TOKEN_FILE,
+                    layer.wrapping_token_file.clone().map(Kind::Delivered),
+                ),
+                (
+                    names::SECRET_ID_FILE,
+                    // A wrapping token comes in the place of the secret_id, beside the role_id.
+                    (layer.secret_id_file.is_some()
+                        || (layer.role_id_file.is_some() && layer.wrapping_token_file.is_none()))
+                    .then_some(Kind::AppRole),
+                ),
+            ]
+            .into_iter()
+            .filter_map(|(name, kind)| Some((layer.names(name), kind?)))
+            .collect::<Vec<_>>()
+        };
+        let mut given = self.layers.iter().map(kinds).find(|kinds| !kinds.is_empty());
+        if let Some([(first, _), (second, _), ..]) = given.as_deref() {
+            let name = format!("{first} and {second}");
+            return self.invalid(name, "are both given: choose one credential");
+        }
+        match given.as_mut().and_then(Vec::pop).map(|(_, kind)| kind) {
             Some(Kind::Token(path)) => Some(CredentialSource::TokenFile(path)),
             Some(Kind::AppRole) => self.approle(approle),
-            Some(Kind::Both(name)) => {
-                self.invalid(name, "and AppRole files are both given: choose one")
-            }
-            None => match operator_token() {
-                Some(token) => match VaultToken::new(token) {
-                    Ok(token) => Some(CredentialSource::Environment(token)),
-                    Err(_) => self.invalid(names::VAULT_TOKEN.to_owned(), "isn't a token"),
-                },
-                None => {
-                    self.errors.push(ConfigError::Missing {
-                        name: format!(
-                            "{} and {}",
-                            names::ROLE_ID_FILE.variable,
-                            names::SECRET_ID_FILE.variable
-                        ),
-                        hint: "files with this machine's AppRole credential (or, for development, \
-                               MCP_BRIDGE_TOKEN_FILE)",
-                    });
-                    None
+            Some(Kind::Enrolled(path)) => Some(CredentialSource::Enrolled(self.enrolled(path))),
+            Some(Kind::Delivered(token)) => self.delivered(approle, token),
+            None => {
+                if let Some(path) = enrolled {
+                    return Some(CredentialSource::Enrolled(self.enrolled(path)));
                 }
+                match operator_token() {
+                    Some(token) => match VaultToken::new(token) {
+                        Ok(token) => Some(CredentialSource::Environment(token)),
+                        Err(_) => self.invalid(names::VAULT_TOKEN.to_owned(), "isn't a token"),
+                    },
+                    None => {
+                        self.errors.push(ConfigError::Missing {
+                            name: "this machine's credential".to_owned(),
+                            hint: "mcp-bridge enroll keeps one (or MCP_BRIDGE_ROLE_ID_FILE and \
+                                   MCP_BRIDGE_SECRET_ID_FILE name files; or, for development, \
+                                   MCP_BRIDGE_TOKEN_FILE)",
+                        });
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// The enrolled credential at a path, and what the settings say of the server, which it knows
+    /// better.
+    pub(super) fn enrolled(&mut self, file: PathBuf) -> Enrolled {
+        let told = self.layers.iter().find(|layer| layer.address.is_some());
+        let named_by = told.map_or_else(String::new, |layer| layer.names(names::ADDRESS));
+        Enrolled {
+            file,
+            tcti: self.text(|layer| &layer.tcti),
+            identity: self.identity(),
+            told: Told {
+                named_by,
+                addresses: self
+                    .text(|layer| &layer.address)
+                    .and_then(|text| address::parse_all(&text)),
+                namespace: self.namespace(),
+                ca_cert: self.path(|layer| &layer.ca_cert),
+                server_name: self.text(|layer| &layer.tls_server_name),
             },
+        }
+    }
+
+    /// A credential of which one half is delivered, wrapped, at each start.
+    fn delivered(&mut self, default_mount: &str, token: PathBuf) -> Option<CredentialSource> {
+        let mount = self.mount(names::AUTH_MOUNT, |layer| &layer.auth_mount, default_mount);
+        let role_id = self.path(|layer| &layer.role_id_file);
+        if role_id.is_none() {
+            self.missing(names::ROLE_ID_FILE, "a wrapping token gives the secret_id alone");
+        }
+        let role = self.role();
+        Some(CredentialSource::Delivered(Delivered::new(mount?, role?, role_id?, token)))
+    }
+
+    /// The name of the role that a wrapping token must be of, checked.
+    pub(super) fn role(&mut self) -> Option<String> {
+        let Some((name, role)) = self.first(names::ROLE, |layer| &layer.role) else {
+            self.missing(names::ROLE, "the AppRole role that the wrapping token must be of");
+            return None;
+        };
+        // A role's name has no slash, or it could name another path.
+        match Mount::parse(&role).filter(|_| !role.contains('/')) {
+            Some(_) => Some(role),
+            None => self.invalid(name, "isn't the name of a role"),
         }
     }
 
@@ -396,5 +482,6 @@ impl Layers {
 enum Kind {
     Token(PathBuf),
     AppRole,
-    Both(String),
+    Enrolled(PathBuf),
+    Delivered(PathBuf),
 }

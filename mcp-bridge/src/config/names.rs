@@ -49,6 +49,16 @@ pub(crate) const SECRET_ID_FILE: Name =
 /// The file of a token.
 pub(crate) const TOKEN_FILE: Name =
     Name::new("--token-file", "MCP_BRIDGE_TOKEN_FILE", "token_file");
+/// The file of the enrolled credential.
+pub(crate) const CREDENTIAL: Name =
+    Name::new("--credential", "MCP_BRIDGE_CREDENTIAL", "credential");
+/// The file of a wrapping token that is delivered at each start.
+pub(crate) const WRAPPING_TOKEN_FILE: Name =
+    Name::new("--wrapping-token-file", "MCP_BRIDGE_WRAPPING_TOKEN_FILE", "wrapping_token_file");
+/// The name of the AppRole role.
+pub(crate) const ROLE: Name = Name::new("--role", "MCP_BRIDGE_ROLE", "role");
+/// The way to the TPM.
+pub(crate) const TCTI: Name = Name::new("--tcti", "MCP_BRIDGE_TCTI", "tcti");
 /// The configuration file.
 pub(crate) const CONFIG: Name = Name::new("--config", "MCP_BRIDGE_CONFIG", "");
 /// The profile within it.

@@ -19,7 +19,7 @@ fn load(flags: &cli::Settings, variables: &[(&str, &str)]) -> Result<Config, Con
 #[test]
 fn the_environment_is_enough() {
     let config = load(&cli::Settings::default(), SOUND).unwrap();
-    assert_eq!(config.vault.names(), "https://vault.example:8200/");
+    assert_eq!(config.vault.as_ref().unwrap().names(), "https://vault.example:8200/");
     assert_eq!(config.mount.as_str(), "mcp-proxy");
     assert!(matches!(config.credential, CredentialSource::AppRole { ref mount, .. }
         if mount.as_str() == "approle"));
@@ -44,8 +44,8 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_file() {
         ..cli::Settings::default()
     };
     let config = load(&flags, &[("VAULT_ADDR", "https://variable")]).unwrap();
-    assert_eq!(config.vault.names(), "https://flag/");
-    assert_eq!(config.vault.namespace.as_deref(), Some("from-work"));
+    assert_eq!(config.vault.as_ref().unwrap().names(), "https://flag/");
+    assert_eq!(config.vault.as_ref().unwrap().namespace.as_deref(), Some("from-work"));
     assert_eq!(config.mount.as_str(), "from-top");
     assert_eq!(config.profile.as_deref(), Some("work"));
     assert!(config.ignored.is_empty());
@@ -136,9 +136,9 @@ fn a_credential_of_the_file_stays_with_the_server_of_the_file() {
         ("MCP_BRIDGE_MOUNT", "kept"),
     ];
     let config = with_file(content, cli::Settings::default(), &foreign).unwrap();
-    assert_eq!(config.vault.names(), "https://home/");
-    assert_eq!(config.vault.namespace.as_deref(), Some("ours"));
-    assert!(config.vault.ca_cert.unwrap().ends_with("ca.pem"));
+    assert_eq!(config.vault.as_ref().unwrap().names(), "https://home/");
+    assert_eq!(config.vault.as_ref().unwrap().namespace.as_deref(), Some("ours"));
+    assert!(config.vault.as_ref().unwrap().ca_cert.as_ref().unwrap().ends_with("ca.pem"));
     assert_eq!(config.mount.as_str(), "kept");
     assert_eq!(
         config.ignored,
@@ -152,7 +152,7 @@ fn a_credential_of_the_file_stays_with_the_server_of_the_file() {
     // The same server by another spelling is no other, and its settings hold.
     let same = [("VAULT_ADDR", "https://HOME:443/"), ("VAULT_NAMESPACE", "other")];
     let config = with_file(content, cli::Settings::default(), &same).unwrap();
-    assert_eq!(config.vault.namespace.as_deref(), Some("other"));
+    assert_eq!(config.vault.as_ref().unwrap().namespace.as_deref(), Some("other"));
     assert!(config.ignored.is_empty());
     // Asked for by hand: refused, rather than followed or forgotten.
     let flags =
@@ -166,10 +166,10 @@ fn a_credential_of_the_file_stays_with_the_server_of_the_file() {
         ("MCP_BRIDGE_SECRET_ID_FILE", "/secret"),
     ];
     let config = with_file(content, cli::Settings::default(), &own).unwrap();
-    assert_eq!(config.vault.names(), "https://foreign/");
+    assert_eq!(config.vault.as_ref().unwrap().names(), "https://foreign/");
     // The secret decides, wherever the role_id comes from.
     let config = with_file(content, cli::Settings::default(), &own[..2]).unwrap();
-    assert_eq!(config.vault.names(), "https://home/");
+    assert_eq!(config.vault.as_ref().unwrap().names(), "https://home/");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn several_addresses_are_read_from_every_source() {
     let credential = "token_file = \"t\"\n";
     let check = |address: &str, variables: &[(&str, &str)]| {
         let content = format!("{address}\n{credential}");
-        with_file(&content, cli::Settings::default(), variables).unwrap().vault.names()
+        with_file(&content, cli::Settings::default(), variables).unwrap().vault.unwrap().names()
     };
     assert_eq!(
         check("address = [\"https://a\", \"https://b:1\"]", &[]),

@@ -351,8 +351,14 @@ fn build_blocking(server: &VaultServer, address: &Url) -> Result<reqwest::Client
         .tcp_nodelay(true)
         .connect_timeout(CONNECT)
         .pool_idle_timeout(POOL_IDLE);
-    if let Some(path) = &server.ca_cert {
-        let pem = read_file(path).ok_or("the CA certificate file can't be read")?;
+    let pem = match (&server.pinned, &server.ca_cert) {
+        (Some(pinned), _) => Some(pinned.to_vec()),
+        (None, Some(path)) => {
+            Some(read_file(path).ok_or("the CA certificate file can't be read")?)
+        }
+        (None, None) => None,
+    };
+    if let Some(pem) = pem {
         let certificates = Certificate::from_pem_bundle(&pem)
             .ok()
             .filter(|certificates| !certificates.is_empty())

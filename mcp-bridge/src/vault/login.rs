@@ -1,13 +1,14 @@
 //! Turns the configured credential into a token.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use super::{Client, Lost, Reply, Request, Unavailable, refusal};
-use crate::config::{CredentialSource, Mount};
-use crate::secret::{RoleId, SecretError, SecretId, VaultToken, login_body};
+use super::{Client, Lost, Reply, Request, Unavailable, WrappingError, refusal, wrapping};
+use crate::config::{CredentialSource, Delivered, Enrolled, Mount, VaultServer};
+use crate::secret::{RoleId, SecretError, SecretId, VaultToken, WrappingToken, login_body};
 
 /// Why there is no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,12 +30,44 @@ pub(crate) enum LoginError {
 /// A token and what Vault said of its life.
 #[derive(Debug)]
 pub(crate) struct Login {
+    /// The server that issued the token: it goes nowhere else.
+    pub(crate) client: Arc<Client>,
     /// The token.
     pub(crate) token: VaultToken,
     /// How long it lives; none means for ever.
     pub(crate) lease: Option<Duration>,
     /// Whether it can be renewed (batch tokens can't).
     pub(crate) renewable: bool,
+    /// What an enrolled credential said of itself.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// What an enrolled credential says of itself, without its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// When the secret_id was issued, in seconds since 1970.
+    pub(crate) issued_at: u64,
+    /// When it expires, in seconds since 1970; none if never.
+    pub(crate) expires_at: Option<u64>,
+    /// Whether this machine may replace it.
+    pub(crate) self_rotating: bool,
+    /// Whether the one before it is still to be destroyed.
+    pub(crate) has_previous: bool,
+}
+
+/// A credential with the server that it is for, ready for one login.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The one server that may see it.
+    pub(crate) server: VaultServer,
+    /// Where AppRole is mounted.
+    pub(crate) mount: Mount,
+    /// One half.
+    pub(crate) role_id: RoleId,
+    /// The other.
+    pub(crate) secret_id: SecretId,
+    /// What else it says of itself.
+    pub(crate) kept: Kept,
 }
 
 #[derive(Deserialize)]
@@ -61,20 +94,57 @@ struct Lookup {
 
 /// Logs in once.
 ///
+/// `client` speaks with the server of the settings, or with the one of an enrolled credential's last
+/// login: it is used again, with its connections, while the credential names the same server.
+///
 /// # Errors
 ///
 /// [`LoginError`]; details that only an operator may see go to the log.
-pub(crate) async fn login(client: &Client, source: &CredentialSource) -> Result<Login, LoginError> {
+pub(crate) async fn login(
+    client: Option<&Arc<Client>>,
+    source: &CredentialSource,
+) -> Result<Login, LoginError> {
+    let known = || client.ok_or(LoginError::Unreadable);
     match source {
         CredentialSource::AppRole { mount, role_id, secret_id } => {
-            approle(client, mount, role_id, secret_id).await
+            let role = RoleId::from_file(role_id).map_err(|error| unreadable(role_id, error))?;
+            let secret =
+                SecretId::from_file(secret_id).map_err(|error| unreadable(secret_id, error))?;
+            approle(known()?, mount, &role, &secret).await
         }
+        CredentialSource::Enrolled(place) => {
+            let opened = open(place).await?;
+            let client = match client.filter(|client| *client.server() == opened.server) {
+                Some(client) => Arc::clone(client),
+                None => Arc::new(Client::new(opened.server)),
+            };
+            // The secret_id ends here, with this login; the next one unseals it again.
+            let login =
+                approle(&client, &opened.mount, &opened.role_id, &opened.secret_id).await?;
+            Ok(Login { kept: Some(opened.kept), ..login })
+        }
+        CredentialSource::Delivered(delivered) => self::delivered(known()?, delivered).await,
         CredentialSource::TokenFile(path) => {
             let token = VaultToken::from_file(path).map_err(|error| unreadable(path, error))?;
-            given(client, token).await
+            given(known()?, token).await
         }
-        CredentialSource::Environment(token) => given(client, token.copy()).await,
+        CredentialSource::Environment(token) => given(known()?, token.copy()).await,
     }
+}
+
+#[cfg(unix)]
+async fn open(place: &Enrolled) -> Result<Opened, LoginError> {
+    crate::enrolled::open(place).await.map_err(|error| {
+        tracing::error!(path = %place.file.display(), "the credential can't be opened: {error}");
+        LoginError::Unreadable
+    })
+}
+
+#[cfg(not(unix))]
+async fn open(place: &Enrolled) -> Result<Opened, LoginError> {
+    let path = place.file.display();
+    tracing::error!(%path, "enrolled credentials are for Linux and other Unix systems");
+    Err(LoginError::Unreadable)
 }
 
 /// Reads what identifies the credential's present state: it changes when somebody replaces it.
@@ -87,44 +157,95 @@ pub(crate) fn fingerprint(source: &CredentialSource) -> Vec<Option<(SystemTime, 
         CredentialSource::AppRole { role_id, secret_id, .. } => {
             vec![stamp(role_id), stamp(secret_id)]
         }
+        CredentialSource::Enrolled(place) => vec![stamp(&place.file)],
+        CredentialSource::Delivered(delivered) => {
+            vec![stamp(&delivered.role_id), stamp(&delivered.token)]
+        }
         CredentialSource::TokenFile(path) => vec![stamp(path)],
         CredentialSource::Environment(_) => Vec::new(),
     }
 }
 
-async fn approle(
-    client: &Client,
-    mount: &Mount,
-    role_id: &Path,
-    secret_id: &Path,
-) -> Result<Login, LoginError> {
-    let body = {
-        let role = RoleId::from_file(role_id).map_err(|error| unreadable(role_id, error))?;
-        let secret =
-            SecretId::from_file(secret_id).map_err(|error| unreadable(secret_id, error))?;
-        login_body(&role, &secret)
+/// Unwraps the secret_id at the first login, and logs in with it; a refused one makes room for the
+/// next that is delivered.
+async fn delivered(client: &Arc<Client>, delivered: &Delivered) -> Result<Login, LoginError> {
+    let role_id = RoleId::from_file(&delivered.role_id)
+        .map_err(|error| unreadable(&delivered.role_id, error))?;
+    let mut unwrapped = delivered.unwrapped.lock().await;
+    let secret_id = match unwrapped.take() {
+        Some(secret_id) => secret_id,
+        None => {
+            let token = WrappingToken::from_file(&delivered.token)
+                .map_err(|error| unreadable(&delivered.token, error))?;
+            let path = wrapping::issuing_path(&delivered.mount, &delivered.role);
+            let found = async {
+                wrapping::check(client, &token, &path).await?;
+                wrapping::unwrap(client, &token, None).await
+            };
+            let found = found.await.map_err(unwrapping)?;
+            SecretId::new(&found.secret_id).map_err(|error| unreadable(&delivered.token, error))?
+        }
     };
+    let login = approle(client, &delivered.mount, &role_id, &secret_id).await;
+    if !matches!(login, Err(LoginError::Refused)) {
+        *unwrapped = Some(secret_id);
+    }
+    login
+}
+
+fn unwrapping(error: WrappingError) -> LoginError {
+    match error {
+        WrappingError::Unavailable(why) => LoginError::Unavailable(why),
+        WrappingError::Spent
+        | WrappingError::Rewrapped
+        | WrappingError::Custom
+        | WrappingError::OtherPath { .. }
+        | WrappingError::OtherAccessor
+        | WrappingError::NoSecretId => {
+            tracing::error!("the delivered credential can't be used: {error}");
+            LoginError::Unreadable
+        }
+    }
+}
+
+/// Logs in by AppRole.
+///
+/// # Errors
+///
+/// [`LoginError`].
+pub(crate) async fn approle(
+    client: &Arc<Client>,
+    mount: &Mount,
+    role_id: &RoleId,
+    secret_id: &SecretId,
+) -> Result<Login, LoginError> {
+    let body = login_body(role_id, secret_id);
     let request = Request::post(format!("auth/{mount}/login"), body).asking_on();
-    let reply = client.send(&request, None).await.map_err(|lost| LoginError::Unavailable(unanswered(lost)))?;
+    let reply = client
+        .send(&request, None)
+        .await
+        .map_err(|lost| LoginError::Unavailable(unanswered(lost)))?;
     if reply.status != 200 {
         return Err(refused(&reply));
     }
-    let Some(login) = issued(&reply) else {
+    let Some(issued) = issued(&reply) else {
         return Err(LoginError::Unavailable(Unavailable::Failing(reply.status)));
     };
-    tracing::info!(lease = ?login.lease, renewable = login.renewable, "logged in by AppRole");
-    Ok(login)
+    let Issue { token, lease, renewable } = issued;
+    tracing::info!(?lease, renewable, "logged in by AppRole");
+    Ok(Login { client: Arc::clone(client), token, lease, renewable, kept: None })
 }
 
 /// Asks Vault about a token that wasn't made by a login of ours.
-async fn given(client: &Client, token: VaultToken) -> Result<Login, LoginError> {
+async fn given(client: &Arc<Client>, token: VaultToken) -> Result<Login, LoginError> {
     let reply = client.send(&look_up(), Some(&token)).await.map_err(|lost| LoginError::Unavailable(unanswered(lost)))?;
     if reply.status != 200 {
         return Err(refused(&reply));
     }
     let lookup = super::data::<Lookup>(&reply.body);
     let (ttl, renewable) = lookup.map_or((0, false), |lookup| (lookup.ttl, lookup.renewable));
-    Ok(Login { token, lease: seconds(ttl), renewable })
+    let client = Arc::clone(client);
+    Ok(Login { client, token, lease: seconds(ttl), renewable, kept: None })
 }
 
 /// The request that tells whether a token lives.
@@ -135,14 +256,21 @@ pub(crate) fn look_up() -> Request {
 /// Reads the token's life out of the answer to a renewal: what is left of it, and whether it can
 /// be renewed once more.
 pub(crate) fn renewed(reply: &Reply) -> Option<(Option<Duration>, bool)> {
-    issued(reply).map(|login| (login.lease, login.renewable))
+    issued(reply).map(|issue| (issue.lease, issue.renewable))
 }
 
-fn issued(reply: &Reply) -> Option<Login> {
+/// A token as Vault issued or renewed it.
+struct Issue {
+    token: VaultToken,
+    lease: Option<Duration>,
+    renewable: bool,
+}
+
+fn issued(reply: &Reply) -> Option<Issue> {
     let AuthAnswer { auth } = serde_json::from_slice(&reply.body).ok()?;
     let client_token = zeroize::Zeroizing::new(auth.client_token);
     let token = VaultToken::new(&client_token).ok()?;
-    Some(Login { token, lease: seconds(auth.lease_duration), renewable: auth.renewable })
+    Some(Issue { token, lease: seconds(auth.lease_duration), renewable: auth.renewable })
 }
 
 fn seconds(count: u64) -> Option<Duration> {

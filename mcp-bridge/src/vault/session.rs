@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::login::{self, Login, fingerprint, look_up};
+use super::login::{self, Kept, Login, fingerprint, look_up};
 use super::{Client, ConnectFault, LoginError, Lost, Reply, Request, Unavailable};
 use crate::config::{CredentialSource, VaultServer};
 use crate::secret::VaultToken;
@@ -15,7 +15,6 @@ use crate::secret::VaultToken;
 /// A session with Vault. Only a session can use the engine.
 #[derive(Debug)]
 pub(crate) struct Session {
-    client: Client,
     source: CredentialSource,
     state: Mutex<State>,
     /// Held while logging in, so that many callers make one login.
@@ -28,11 +27,16 @@ struct State {
     live: Option<Live>,
     generation: u64,
     failure: Option<Failure>,
+    /// The server of the settings, or of the last login.
+    client: Option<Arc<Client>>,
+    /// What an enrolled credential said of itself at the last login.
+    kept: Option<Kept>,
     last_replacement: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
 struct Live {
+    client: Arc<Client>,
     token: Arc<VaultToken>,
     generation: u64,
     lease: Option<Duration>,
@@ -61,20 +65,26 @@ pub(crate) enum SessionError {
 }
 
 impl Session {
-    /// Makes a session that logs in with its first request.
-    pub(crate) fn new(client: Client, source: CredentialSource) -> Self {
+    /// Makes a session that logs in with its first request, at `server` or, if there is none, where
+    /// the credential says.
+    pub(crate) fn new(server: Option<VaultServer>, source: CredentialSource) -> Self {
+        let client = server.map(|server| Arc::new(Client::new(server)));
         Self {
-            client,
             source,
-            state: Mutex::default(),
+            state: Mutex::new(State { client, ..State::default() }),
             gate: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         }
     }
 
-    /// Whom the session speaks with.
-    pub(crate) fn server(&self) -> &VaultServer {
-        self.client.server()
+    /// What the session logs in with.
+    pub(crate) fn source(&self) -> &CredentialSource {
+        &self.source
+    }
+
+    /// What an enrolled credential said of itself at the last login.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        self.state().kept.clone()
     }
 
     /// The number of the present token; it grows with every login.
@@ -93,12 +103,12 @@ impl Session {
     /// policy's.
     pub(crate) async fn request(&self, request: &Request) -> Result<Reply, SessionError> {
         let live = self.live().await.map_err(SessionError::Login)?;
-        let reply = self.send(request, &live.token).await.map_err(SessionError::Lost)?;
-        if reply.status != 403 || live.unasked || self.lives(&live.token).await {
+        let reply = send(request, &live).await.map_err(SessionError::Lost)?;
+        if reply.status != 403 || live.unasked || lives(&live).await {
             return Ok(reply);
         }
         let live = self.replace(live.generation).await.map_err(SessionError::Login)?;
-        let reply = self.send(request, &live.token).await.map_err(SessionError::Lost)?;
+        let reply = send(request, &live).await.map_err(SessionError::Lost)?;
         if reply.status == 403 {
             self.amend(live.generation, |live| live.unasked = true);
         }
@@ -130,28 +140,17 @@ impl Session {
         let Some(live) = live else { return };
         match &self.source {
             // Vault refuses to revoke batch tokens (400), which nothing can renew either.
-            CredentialSource::AppRole { .. } => {
+            CredentialSource::AppRole { .. }
+            | CredentialSource::Enrolled(_)
+            | CredentialSource::Delivered(_) => {
                 let request =
                     Request::post("auth/token/revoke-self", "{}").with_timeout(REVOKE * 3 / 4);
-                let reply = self.client.send(&request, Some(&live.token)).await;
+                let reply = live.client.send(&request, Some(&live.token)).await;
                 if !reply.is_ok_and(|reply| reply.status == 204) {
                     tracing::debug!("the token couldn't be revoked; it ends by itself");
                 }
             }
             CredentialSource::TokenFile(_) | CredentialSource::Environment(_) => {}
-        }
-    }
-
-    async fn send(&self, request: &Request, token: &VaultToken) -> Result<Reply, Lost> {
-        match self.client.send(request, Some(token)).await {
-            // The request never left: once more, for a server that is just restarting. After a
-            // time-out, waiting as long again would help nobody.
-            Err(Lost::NeverSent(why))
-                if why != Unavailable::NoConnection(ConnectFault::Timeout) =>
-            {
-                self.client.send(request, Some(token)).await
-            }
-            answer => answer,
         }
     }
 
@@ -205,14 +204,15 @@ impl Session {
                 return Err(failure.error);
             }
         }
-        let mut outcome = login::login(&self.client, &self.source).await;
+        let client = self.state().client.clone();
+        let mut outcome = login::login(client.as_ref(), &self.source).await;
         let mut read = before;
         if outcome.as_ref().is_err_and(|error| *error == LoginError::Refused) {
             // A sibling may have rotated the credential between our reading and Vault's answer.
             let now = fingerprint(&self.source);
             if now != read {
                 read = now;
-                outcome = login::login(&self.client, &self.source).await;
+                outcome = login::login(client.as_ref(), &self.source).await;
             }
         }
         match outcome {
@@ -236,7 +236,10 @@ impl Session {
             let mut state = self.state();
             state.generation += 1;
             state.failure = None;
+            state.client = Some(Arc::clone(&login.client));
+            state.kept = login.kept;
             let live = Live {
+                client: login.client,
                 token: Arc::new(login.token),
                 generation: state.generation,
                 lease: login.lease,
@@ -252,11 +255,6 @@ impl Session {
         live
     }
 
-    /// Whether a token lives. When Vault can't say, it counts as living: the 403 stands.
-    async fn lives(&self, token: &VaultToken) -> bool {
-        !self.client.send(&look_up(), Some(token)).await.is_ok_and(|reply| reply.status == 403)
-    }
-
     async fn renew(&self) {
         let Some(live) = self.present() else {
             // It ran out, as on a machine that slept.
@@ -270,7 +268,7 @@ impl Session {
         }
         let body = format!("{{\"increment\":{}}}", lease.as_secs());
         let request = Request::post("auth/token/renew-self", body).asking_on();
-        match self.client.send(&request, Some(&live.token)).await {
+        match live.client.send(&request, Some(&live.token)).await {
             Ok(reply) if reply.status == 200 => match login::renewed(&reply) {
                 // Near its maximum Vault gives less than asked for, and says nothing.
                 Some((left, _)) if left.is_some_and(|left| left < lease) => self.reenter().await,
@@ -320,6 +318,22 @@ impl Session {
         // Nothing panics while holding it; a poisoned lock would still hold a sound state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn send(request: &Request, live: &Live) -> Result<Reply, Lost> {
+    match live.client.send(request, Some(&live.token)).await {
+        // The request never left: once more, for a server that is just restarting. After a
+        // time-out, waiting as long again would help nobody.
+        Err(Lost::NeverSent(why)) if why != Unavailable::NoConnection(ConnectFault::Timeout) => {
+            live.client.send(request, Some(&live.token)).await
+        }
+        answer => answer,
+    }
+}
+
+/// Whether a token lives. When Vault can't say, it counts as living: the 403 stands.
+async fn lives(live: &Live) -> bool {
+    !live.client.send(&look_up(), Some(&live.token)).await.is_ok_and(|reply| reply.status == 403)
 }
 
 /// Two thirds of a lease from now, a tenth earlier or later, so that bridges that started
