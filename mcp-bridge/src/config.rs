@@ -20,6 +20,8 @@ use crate::secret::VaultToken;
 
 use self::layer::{Layer, Layers};
 
+pub(crate) use self::address::parse_all as addresses;
+
 pub(crate) use self::operator::Operator;
 pub(crate) use self::source::{CredentialSource, Delivered, Enrolled, Told};
 

@@ -4,6 +4,8 @@ mod catalog;
 mod cli;
 mod commands;
 mod config;
+#[cfg(unix)]
+mod enrolled;
 mod error;
 mod logging;
 mod operator;

@@ -20,7 +20,7 @@ pub(super) fn one_or_several<'de, D: Deserializer<'de>>(
 }
 
 /// Reads one or several addresses; none if any can't be used.
-pub(super) fn parse_all(text: &str) -> Option<Vec<Url>> {
+pub(crate) fn parse_all(text: &str) -> Option<Vec<Url>> {
     text.split(',').map(parse).collect()
 }
 

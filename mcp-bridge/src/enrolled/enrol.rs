@@ -1,0 +1,127 @@
+//! Turns a wrapping token into a kept credential: check first, spend last, believe nothing unread.
+
+use std::sync::Arc;
+
+use mcp_bridge_tpm::credential::VaultBinding;
+use mcp_bridge_tpm::{Credential, LockedFile, Sealer};
+use secrecy::SecretString;
+
+use super::keep::{Protection, put};
+use super::{EnrolledError, now, pin};
+use crate::config::{Mount, VaultServer};
+use crate::secret::{RoleId, SecretId, WrappingToken};
+use crate::vault::{
+    Client, Login, LoginError, Request, Unwrapped, approle, check, issuing_path, unwrap,
+};
+
+/// What to enrol.
+#[derive(Debug)]
+pub(crate) struct Enrolment {
+    /// The server that the credential will be for.
+    pub(crate) server: VaultServer,
+    /// Where AppRole is mounted.
+    pub(crate) mount: Mount,
+    /// The role that the wrapping token must be of.
+    pub(crate) role: String,
+    /// The role's id.
+    pub(crate) role_id: SecretString,
+    /// The accessor of the secret_id that was issued, if it is known.
+    pub(crate) accessor: Option<String>,
+    /// Whether the machine may replace its own secret_id.
+    pub(crate) self_rotate: bool,
+    /// What is to protect it.
+    pub(crate) protection: Protection,
+}
+
+/// Checks the wrapping token, unwraps, logs in once, and keeps the credential.
+///
+/// The place must have been tried out before: see [`check_place`](super::check_place). Gives when
+/// the secret_id expires, in seconds since 1970; none if never.
+///
+/// # Errors
+///
+/// [`EnrolledError`]. Up to [`EnrolledError::Wrapping`] nothing is spent; later errors name the
+/// accessor of what was.
+pub(crate) async fn enrol(
+    enrolment: &Enrolment,
+    place: &LockedFile,
+    credential_path: &std::path::Path,
+    sealer: &dyn Sealer,
+    token: &WrappingToken,
+) -> Result<Option<u64>, EnrolledError> {
+    let client = Arc::new(Client::new(enrolment.server.clone()));
+    let path = issuing_path(&enrolment.mount, &enrolment.role);
+    let accessor = enrolment.accessor.as_deref();
+    let tampered = |error| EnrolledError::wrapping(error, &path, accessor);
+    check(&client, token, &path).await.map_err(tampered)?;
+    let pinned = match &enrolment.server.ca_cert {
+        Some(ca) => {
+            let pem = std::fs::read(ca)
+                .map_err(|_| EnrolledError::Unusable("the CA certificate file can't be read"))?;
+            Some(pin::write(credential_path, &pem)?)
+        }
+        None => None,
+    };
+    let issued_at = now();
+    let unwrapped = unwrap(&client, token, accessor).await.map_err(tampered)?;
+    let login = log_in_once(&client, enrolment, &unwrapped).await?;
+    let expires_at = unwrapped.lifetime.map(|lifetime| issued_at + lifetime.as_secs());
+    let addresses = enrolment.server.addresses.iter().map(ToString::to_string);
+    let credential = Credential {
+        role_id: enrolment.role_id.clone(),
+        secret_id: unwrapped.secret_id,
+        secret_id_accessor: unwrapped.accessor,
+        role_name: enrolment.self_rotate.then(|| enrolment.role.clone()),
+        issued_at,
+        expires_at,
+        num_uses: unwrapped.num_uses,
+        vault: VaultBinding {
+            address: addresses.collect::<Vec<_>>().join(","),
+            namespace: enrolment.server.namespace.clone(),
+            auth_mount: enrolment.mount.to_string(),
+            ca_sha256: pinned,
+        },
+        previous_accessor: None,
+    };
+    let kept = put(place, &credential, &enrolment.protection, sealer).await;
+    end(login).await;
+    if kept.is_err() {
+        tracing::error!(
+            accessor = credential.secret_id_accessor,
+            "the secret_id was unwrapped and is lost: have it destroyed by its accessor"
+        );
+    }
+    kept.map(|()| expires_at)
+}
+
+/// Proves that Vault takes the credential.
+async fn log_in_once(
+    client: &Arc<Client>,
+    enrolment: &Enrolment,
+    unwrapped: &Unwrapped,
+) -> Result<Login, EnrolledError> {
+    let refused = |error| {
+        if error == LoginError::Refused {
+            tracing::error!(
+                accessor = unwrapped.accessor,
+                "the secret_id was unwrapped but isn't accepted: have it destroyed by its accessor"
+            );
+        }
+        EnrolledError::Login { error, advice: WRONG_ROLE }
+    };
+    let unusable = |_| EnrolledError::Unusable("role_id or secret_id is no text of one line");
+    let role_id = RoleId::new(&enrolment.role_id).map_err(unusable)?;
+    let secret_id = SecretId::new(&unwrapped.secret_id).map_err(unusable)?;
+    approle(client, &enrolment.mount, &role_id, &secret_id).await.map_err(refused)
+}
+
+/// Ends a token that only proved something.
+pub(super) async fn end(login: Login) {
+    let request = Request::post("auth/token/revoke-self", "{}");
+    if login.client.send(&request, Some(&login.token)).await.is_err() {
+        tracing::debug!("a token couldn't be revoked; it ends by itself");
+    }
+}
+
+const WRONG_ROLE: &str = ". Is --role-id this role's, and may it log in from this machine's \
+                          network? Run mcp-bridge provision for another wrapping token";

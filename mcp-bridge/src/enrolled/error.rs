@@ -1,0 +1,128 @@
+//! Says why a credential can't be enrolled, kept, opened or replaced, and what to do.
+
+use mcp_bridge_tpm::CredentialError;
+
+use crate::error::Exit;
+use crate::vault::{LoginError, Lost, Unavailable, WrappingError};
+
+/// Why a credential can't be enrolled, kept, opened or replaced. Holds no secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnrolledError {
+    /// The TPM or the file fails.
+    #[error("{0}")]
+    Kept(#[from] CredentialError),
+    /// There is no TPM to seal to, before anything was spent.
+    #[error(
+        "{0}\nNothing was stored, and the wrapping token wasn't used. What there is instead:\n  \
+         --store external    nothing is stored: somebody delivers a wrapping token at each start\n  \
+         --store plain-file  NOT PROTECTED: whoever copies the file has the credential; bind it by \
+         time and network (provision --ttl --cidr)"
+    )]
+    NoTpm(CredentialError),
+    /// What was unsealed can't be used.
+    #[error("the kept credential can't be used: {0}. Run mcp-bridge enroll")]
+    Unusable(&'static str),
+    /// The copy of the pinned authority isn't the one that was pinned.
+    #[error(
+        "{path} isn't the authority that the credential was enrolled with ({problem}). Run \
+         mcp-bridge enroll with --ca-cert"
+    )]
+    Pin {
+        /// The copy's file.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The copy of the authority can't be written.
+    #[error("the authority's copy can't be written beside the credential")]
+    PinWrite,
+    /// There is a credential already.
+    #[error(
+        "a credential is kept in {0} already: --force replaces it, mcp-bridge forget removes it"
+    )]
+    Exists(String),
+    /// The wrapping token can't be trusted.
+    #[error("{error}.{advice}")]
+    Wrapping {
+        /// Why.
+        error: WrappingError,
+        /// The command that revokes what it may have given to somebody.
+        advice: String,
+    },
+    /// Vault doesn't take the credential.
+    #[error("{error}{advice}")]
+    Login {
+        /// Why.
+        error: LoginError,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// Vault gave no answer in the middle of a rotation.
+    #[error("{0}. The kept credential is as it was")]
+    Lost(Lost),
+    /// Vault refuses to issue a new secret_id.
+    #[error("Vault refuses to {what} (HTTP {status}). The kept credential is as it was")]
+    Refused {
+        /// What was asked.
+        what: &'static str,
+        /// The answer's status.
+        status: u16,
+    },
+    /// The credential was enrolled without the right to replace itself.
+    #[error(
+        "this credential may not replace itself. An operator runs mcp-bridge provision AGENT \
+         (--self-rotate for the right), and you mcp-bridge enroll --force"
+    )]
+    NotSelfRotating,
+    /// What was kept isn't what was read back.
+    #[error("what was kept can't be read back as it was: don't rely on it. Run mcp-bridge enroll")]
+    Mismatch,
+}
+
+impl EnrolledError {
+    /// Puts the command that revokes a secret_id behind what is wrong with its token.
+    pub(crate) fn wrapping(error: WrappingError, path: &str, accessor: Option<&str>) -> Self {
+        let place = path.trim_end_matches("/secret-id");
+        let advice = match (&error, accessor) {
+            (WrappingError::Unavailable(_), _) => " The wrapping token wasn't used".to_owned(),
+            (_, Some(accessor)) => format!(
+                " Tell an operator to revoke it, and to find out who was there: vault write \
+                 {place}/secret-id-accessor/destroy secret_id_accessor={accessor}"
+            ),
+            (_, None) => format!(
+                " Tell an operator to revoke it by its accessor, which mcp-bridge provision \
+                 printed, and to find out who was there: vault write \
+                 {place}/secret-id-accessor/destroy secret_id_accessor=ACCESSOR"
+            ),
+        };
+        Self::Wrapping { error, advice }
+    }
+
+    /// The exit status that belongs to the error.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Kept(error) | Self::NoTpm(error) => match error.exit_code() {
+                2 => Exit::Usage,
+                code => Exit::Store(code),
+            },
+            Self::Unusable(_) | Self::Pin { .. } | Self::PinWrite | Self::Mismatch => {
+                Exit::Store(FILE)
+            }
+            Self::Exists(_) | Self::NotSelfRotating => Exit::Usage,
+            Self::Wrapping { error: WrappingError::Unavailable(_), .. }
+            | Self::Login { error: LoginError::Unavailable(_), .. }
+            | Self::Lost(_) => Exit::VaultUnreachable,
+            Self::Wrapping { .. } => Exit::Tampered,
+            Self::Login { .. } | Self::Refused { .. } => Exit::CredentialRefused,
+        }
+    }
+}
+
+impl From<Unavailable> for EnrolledError {
+    fn from(why: Unavailable) -> Self {
+        Self::Login { error: LoginError::Unavailable(why), advice: "" }
+    }
+}
+
+/// The exit status for a file that can't be used.
+const FILE: u8 = 16;
