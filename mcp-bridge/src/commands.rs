@@ -6,10 +6,16 @@ pub(crate) mod clients;
 pub(crate) mod doctor;
 pub(crate) mod deprovision;
 mod dry_run;
+#[cfg(unix)]
+pub(crate) mod enroll;
+#[cfg(unix)]
+pub(crate) mod forget;
 pub(crate) mod manual;
 pub(crate) mod policy;
 pub(crate) mod provision;
 mod report;
+#[cfg(unix)]
+pub(crate) mod rotate;
 pub(crate) mod serve;
 pub(crate) mod tools;
 

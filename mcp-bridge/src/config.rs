@@ -1,6 +1,8 @@
 //! Turns flags, environment and file into settings that can be used as they are.
 
 mod address;
+#[cfg(unix)]
+mod enrolling;
 mod file;
 mod layer;
 pub(crate) mod names;
@@ -22,6 +24,8 @@ use self::layer::{Layer, Layers};
 
 pub(crate) use self::address::parse_all as addresses;
 
+#[cfg(unix)]
+pub(crate) use self::enrolling::Enrolling;
 pub(crate) use self::operator::Operator;
 pub(crate) use self::source::{CredentialSource, Delivered, Enrolled, Told};
 

@@ -22,7 +22,7 @@ pub(crate) use enrol::{Enrolment, enrol};
 pub(crate) use error::EnrolledError;
 pub(crate) use keep::{Protection, check_place};
 pub(crate) use pin::remove_copies;
-pub(crate) use rotate::{Rotated, destroy, rotate};
+pub(crate) use rotate::{destroy, rotate};
 
 /// Opens the credential for one login.
 ///

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
+#[cfg(unix)]
+use crate::enrolled::EnrolledError;
 use crate::operator::OperatorError;
 use crate::proxy::RefusedCredential;
 use crate::vault::{EngineCode, LoginError, Unavailable};
@@ -64,6 +66,10 @@ pub(crate) enum CommandError {
     /// An operator's command stopped.
     #[error("{0}")]
     Operator(OperatorError),
+    /// The enrolled credential can't be made, opened or replaced.
+    #[cfg(unix)]
+    #[error("{0}")]
+    Enrolled(EnrolledError),
     /// stdout can't be written.
     #[error("can't write to stdout")]
     Output,
@@ -81,6 +87,8 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::Argument(_) | Self::Handshake | Self::Start(_) => Exit::Usage,
             Self::Call(error) => error.exit(),
+            #[cfg(unix)]
+            Self::Enrolled(error) => error.exit(),
             Self::Operator(error) => match error {
                 OperatorError::Lost(_) => Exit::VaultUnreachable,
                 OperatorError::NoServices(_) => Exit::Usage,
@@ -98,6 +106,13 @@ impl CommandError {
 impl From<ConfigErrors> for CommandError {
     fn from(errors: ConfigErrors) -> Self {
         Self::Config(errors)
+    }
+}
+
+#[cfg(unix)]
+impl From<EnrolledError> for CommandError {
+    fn from(error: EnrolledError) -> Self {
+        Self::Enrolled(error)
     }
 }
 

@@ -42,6 +42,12 @@ fn main() -> ExitCode {
         Some(Command::Status(arguments)) => commands::doctor::status(&cli.settings, &arguments),
         Some(Command::Doctor(arguments)) => commands::doctor::run(&cli.settings, &arguments),
         Some(Command::Policy(arguments)) => commands::policy::run(&cli.settings, &arguments),
+        #[cfg(unix)]
+        Some(Command::Enroll(arguments)) => commands::enroll::run(&cli.settings, &arguments),
+        #[cfg(unix)]
+        Some(Command::Rotate) => commands::rotate::run(&cli.settings),
+        #[cfg(unix)]
+        Some(Command::Forget) => commands::forget::run(&cli.settings),
         Some(Command::Provision(arguments)) => {
             commands::provision::run(&cli.settings, &arguments)
         }

@@ -33,6 +33,11 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Serve) -> Result<Ex
         let store = Arc::new(Store::new(config));
         let login = Arc::clone(&store);
         tokio::spawn(async move { login.session().maintain().await });
+        #[cfg(unix)]
+        {
+            let kept = Arc::clone(&store);
+            tokio::spawn(async move { crate::enrolled::life::maintain(kept.session()).await });
+        }
         let catalog = Arc::clone(&store);
         tokio::spawn(async move { catalog.maintain().await });
         let outcome = serve(Arc::clone(&store), structured, &stopping).await;

@@ -469,6 +469,12 @@ impl Layers {
             .find_map(|layer| field(layer).clone().map(|value| (layer.names(name), value)))
     }
 
+    /// Records that a setting can't be used here.
+    #[cfg(unix)]
+    pub(super) fn refuse(&mut self, name: Name, problem: &'static str) {
+        self.invalid::<()>(name.both(), problem);
+    }
+
     fn missing(&mut self, name: Name, hint: &'static str) {
         self.errors.push(ConfigError::Missing { name: name.both(), hint });
     }

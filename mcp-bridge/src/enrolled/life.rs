@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use mcp_bridge_tpm::Sealer;
-
 use super::rotate::settle;
-use super::{EnrolledError, Rotated, now, rotate, sealer};
+use super::{EnrolledError, now, rotate, sealer};
 use crate::config::{CredentialSource, Enrolled};
 use crate::vault::{Kept, Session, jitter};
 
@@ -36,39 +34,39 @@ pub(crate) async fn maintain(session: &Session) {
         // Not known before the first login.
         let Some(kept) = session.kept() else { continue };
         let outcome = match due(&kept, now()) {
-            Due::Nothing => Ok(()),
-            Due::Settle => with(place, async |sealer| settle(place, sealer).await).await,
-            Due::Rotate => renew(place, kept.issued_at).await,
-            Due::Warn(days) if warned == Some(days) => Ok(()),
+            Due::Nothing => Ok(None),
+            Due::Settle => settled(place).await.map(Some),
+            Due::Rotate => rotated(place, kept.issued_at).await.map(Some),
+            Due::Warn(days) if warned == Some(days) => Ok(None),
             Due::Warn(days) => {
                 warned = Some(days);
                 tracing::warn!(
                     "this machine's credential expires in {days} days: have an operator run \
                      mcp-bridge provision AGENT, and run mcp-bridge enroll --force"
                 );
-                Ok(())
+                Ok(None)
             }
         };
-        if let Err(error) = outcome {
-            tracing::warn!("the credential couldn't be renewed: {error}");
+        match outcome {
+            Ok(Some(kept)) => session.note(kept),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("the credential couldn't be renewed: {error}"),
         }
     }
 }
 
-async fn renew(place: &Enrolled, issued_at: u64) -> Result<(), EnrolledError> {
-    let rotated = with(place, async |sealer| rotate(place, sealer, issued_at).await).await?;
-    if let Rotated::New(_) = rotated {
+async fn rotated(place: &Enrolled, issued_at: u64) -> Result<Kept, EnrolledError> {
+    let sealer = sealer(place)?;
+    let rotated = rotate(place, &*sealer, issued_at).await?;
+    if rotated.is_new {
         tracing::info!("the credential was replaced by a new one");
     }
-    Ok(())
+    Ok(rotated.kept)
 }
 
-async fn with<T>(
-    place: &Enrolled,
-    work: impl AsyncFnOnce(&dyn Sealer) -> Result<T, EnrolledError>,
-) -> Result<T, EnrolledError> {
+async fn settled(place: &Enrolled) -> Result<Kept, EnrolledError> {
     let sealer = sealer(place)?;
-    work(&*sealer).await
+    settle(place, &*sealer).await
 }
 
 fn due(kept: &Kept, now: u64) -> Due {

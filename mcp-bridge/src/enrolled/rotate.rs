@@ -6,20 +6,20 @@ use mcp_bridge_tpm::{Credential, CredentialError, CredentialFile, Sealer};
 
 use super::enrol::end;
 use super::keep::{LOCK, Protection, put};
-use super::{EnrolledError, now, opened, unseal};
+use super::{EnrolledError, kept, now, opened, unseal};
 use crate::config::{Enrolled, Mount};
 use crate::secret::SecretId;
 use crate::vault::{
-    Client, Login, LoginError, Request, WRAPPED_FOR, approle, check, issuing_path, unwrap, wrapped,
+    Client, Kept, Login, LoginError, Request, WRAPPED_FOR, approle, check, issuing_path, unwrap, wrapped,
 };
 
 /// What became of a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rotated {
-    /// There is a new secret_id; it expires so many seconds after 1970, or never.
-    New(Option<u64>),
-    /// Another process was there first: nothing was left to do.
-    Elsewhere,
+#[derive(Debug)]
+pub(crate) struct Rotated {
+    /// Whether this process made it: else another one was there first.
+    pub(crate) is_new: bool,
+    /// What the credential says of itself now.
+    pub(crate) kept: Kept,
 }
 
 /// Issues, checks and keeps a new secret_id, if the kept one was issued before `older_than`, in
@@ -42,7 +42,7 @@ pub(crate) async fn rotate(
     let sealed = locked.read().map_err(CredentialError::from)?;
     let old = unseal(&sealed, sealer).await?;
     if old.issued_at > older_than {
-        return Ok(Rotated::Elsewhere);
+        return Ok(Rotated { is_new: false, kept: kept(&old) });
     }
     let role = old.role_name.clone().ok_or(EnrolledError::NotSelfRotating)?;
     let opened = opened(place, &old)?;
@@ -63,7 +63,7 @@ pub(crate) async fn rotate(
             .map_err(|error| EnrolledError::Login { error, advice: "" })?;
         end(proof).await;
         put(&locked, &new, &Protection::of(sealed.header()), sealer).await?;
-        Ok(Rotated::New(new.expires_at))
+        Ok(Rotated { is_new: true, kept: kept(&new) })
     };
     let outcome = outcome.await;
     end(login).await;
@@ -108,17 +108,20 @@ async fn issue(
 /// # Errors
 ///
 /// [`EnrolledError`]; it is tried again later then.
-pub(super) async fn settle(place: &Enrolled, sealer: &dyn Sealer) -> Result<(), EnrolledError> {
+pub(super) async fn settle(
+    place: &Enrolled,
+    sealer: &dyn Sealer,
+) -> Result<Kept, EnrolledError> {
     let file = CredentialFile::new(place.file.clone());
     let locked = file.lock(LOCK).await.map_err(CredentialError::from)?;
     let sealed = locked.read().map_err(CredentialError::from)?;
     let credential = unseal(&sealed, sealer).await?;
     let (Some(role), Some(previous)) = (&credential.role_name, &credential.previous_accessor)
     else {
-        return Ok(());
+        return Ok(kept(&credential));
     };
     if now() < credential.issued_at + super::life::SETTLED.as_secs() {
-        return Ok(());
+        return Ok(kept(&credential));
     }
     let opened = opened(place, &credential)?;
     let client = Arc::new(Client::new(opened.server));
@@ -129,7 +132,8 @@ pub(super) async fn settle(place: &Enrolled, sealer: &dyn Sealer) -> Result<(), 
     end(login).await;
     destroyed?;
     let settled = Credential { previous_accessor: None, ..credential };
-    put(&locked, &settled, &Protection::of(sealed.header()), sealer).await
+    put(&locked, &settled, &Protection::of(sealed.header()), sealer).await?;
+    Ok(kept(&settled))
 }
 
 /// Destroys the kept secret_id and the one before it, as far as Vault lets this machine do so.

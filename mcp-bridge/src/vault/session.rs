@@ -92,6 +92,12 @@ impl Session {
         self.state().generation
     }
 
+    /// Takes note of what an enrolled credential says of itself now.
+    #[cfg(unix)]
+    pub(crate) fn note(&self, kept: Kept) {
+        self.state().kept = Some(kept);
+    }
+
     /// Sends a request with the session's token.
     ///
     /// It is sent a second time in two cases only, in which the first certainly did nothing: no

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::commands::client_config::{State, installed};
-use crate::config::{Config, CredentialSource, Environment};
+use crate::config::{Config, CredentialSource, Delivered, Environment, VaultServer};
 use crate::private;
 use crate::process;
-use crate::secret::{RoleId, SecretError, SecretId, VaultToken};
+use crate::secret::{RoleId, SecretError, SecretId, VaultToken, WrappingToken};
 
 use super::super::report::{Fault, Report};
 
@@ -17,21 +17,25 @@ pub(super) fn configuration(config: &Config, report: &mut Report) {
         |path| path.display().to_string(),
     );
     let profile = config.profile.as_ref().map(|name| format!(", profile {name}"));
-    let namespace = config.vault.namespace.as_ref().map(|name| format!(", namespace {name}"));
+    let vault = config.vault.as_ref().map_or_else(
+        || "Vault as the enrolled credential says".to_owned(),
+        |vault| {
+            let namespace = vault.namespace.as_ref().map(|name| format!(", namespace {name}"));
+            format!("Vault at {}{}", vault.names(), namespace.unwrap_or_default())
+        },
+    );
     report.ok(
         "configuration",
         format!(
-            "{file}{}; Vault at {}{}, engine at {}/",
+            "{file}{}; {vault}, engine at {}/",
             profile.unwrap_or_default(),
-            config.vault.names(),
-            namespace.unwrap_or_default(),
             config.mount
         ),
     );
     for ignored in &config.ignored {
         report.warn("configuration", ignored.as_str(), Fault::ThisMachine, "unset VAULT_ADDR");
     }
-    if config.vault.is_plain_and_far() {
+    if config.vault.as_ref().is_some_and(VaultServer::is_plain_and_far) {
         report.warn(
             "configuration",
             "Vault's address is plain http to another machine: whoever listens reads the token",
@@ -78,6 +82,21 @@ pub(super) fn credential(source: &CredentialSource, report: &mut Report) -> bool
                     ),
                     Fault::ThisMachine,
                     "use AppRole for machines: --role-id-file and --secret-id-file",
+                );
+            }
+        }
+        CredentialSource::Enrolled(_) => {}
+        CredentialSource::Delivered(Delivered { role, role_id, token, .. }) => {
+            let readable = readable(role_id, RoleId::from_file(role_id).err(), report)
+                & readable(token, WrappingToken::from_file(token).err(), report);
+            if readable {
+                report.ok(
+                    "credential",
+                    format!(
+                        "delivered at each start: a wrapping token of role {role} in {}; nothing \
+                         is stored, and each token serves one start",
+                        token.display()
+                    ),
                 );
             }
         }
