@@ -236,7 +236,9 @@ pub(crate) struct Doctor {
 
 const EXITS: &str = "\
 Exit status, by the first link that doesn't hold: 0 all hold; 2 configuration; 20 Vault can't be \
-reached or can't work; 21 the credential can't be read or is refused; 1 a later one.";
+reached or can't work; 21 the credential can't be read or is refused; 10 to 16 what keeps the \
+enrolled credential (10 no TPM, 11 no permission for it, 12 changed registers, 13 another TPM, 14 \
+PIN, 15 lockout, 16 the file); 1 a later one.";
 
 /// Arguments of `client-config`.
 #[derive(Args, Debug)]

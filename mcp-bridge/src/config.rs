@@ -18,7 +18,6 @@ use reqwest::Url;
 
 use crate::catalog::ServiceName;
 use crate::cli;
-use crate::secret::VaultToken;
 
 use self::layer::{Layer, Layers};
 

@@ -20,6 +20,7 @@ use crate::vault::{Kept, Opened};
 
 pub(crate) use enrol::{Enrolment, enrol};
 pub(crate) use error::EnrolledError;
+pub(crate) use life::WARN;
 pub(crate) use keep::{Protection, check_place};
 pub(crate) use pin::remove_copies;
 pub(crate) use rotate::{destroy, rotate};
@@ -60,7 +61,7 @@ pub(crate) async fn unseal(
     sealer: &dyn Sealer,
 ) -> Result<Credential, EnrolledError> {
     let options = UnsealOptions::default();
-    let mut opening = sealed.open(sealer, &options);
+    let mut opening = std::pin::pin!(sealed.open(sealer, &options));
     let credential = tokio::select! {
         credential = &mut opening => credential,
         () = tokio::time::sleep(SLOW) => {
@@ -98,7 +99,12 @@ fn kept(credential: &Credential) -> Kept {
     }
 }
 
-fn server_of(place: &Enrolled, credential: &Credential) -> Result<VaultServer, EnrolledError> {
+/// The one server that a credential is for.
+///
+/// # Errors
+///
+/// [`EnrolledError::Unusable`] or [`EnrolledError::Pin`].
+pub(crate) fn server_of(place: &Enrolled, credential: &Credential) -> Result<VaultServer, EnrolledError> {
     let binding = &credential.vault;
     let pinned = match &binding.ca_sha256 {
         Some(digest) => Some(pin::read(&place.file, digest)?),

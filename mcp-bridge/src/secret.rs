@@ -171,6 +171,12 @@ pub(crate) fn login_body(role_id: &RoleId, secret_id: &SecretId) -> Vec<u8> {
     Zeroizing::new(body.to_string()).as_bytes().to_vec()
 }
 
+impl fmt::Debug for RoleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RoleId(hidden)")
+    }
+}
+
 impl fmt::Debug for SecretId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretId(hidden)")

@@ -1,12 +1,16 @@
 //! Checks each link between agent and service in order, and says what mends the one that broke.
 
+#[cfg(unix)]
+mod enrolled;
 mod local;
 mod server;
 mod session;
 
 use crate::catalog::Store;
 use crate::cli;
-use crate::config::{Environment, OperatorToken};
+use crate::config::{
+    Config, CredentialSource, Enrolled, Environment, OperatorToken, VaultServer,
+};
 use crate::error::{CommandError, Exit};
 use crate::process;
 
@@ -55,13 +59,7 @@ fn examine(settings: &cli::Settings, reach: Reach, json: bool) -> Result<Exit, C
     match super::prepare(settings, OperatorToken::Ignored) {
         Ok(config) => {
             local::configuration(&config, &mut report);
-            let readable = local::credential(&config.credential, &mut report);
-            if reach != Reach::Offline {
-                exit =
-                    super::block_on(async { Ok(vault_side(config, readable, &mut report).await) })?;
-            } else if !readable {
-                exit = Exit::CredentialRefused;
-            }
+            exit = super::block_on(async { Ok(both_sides(config, reach, &mut report).await) })?;
         }
         Err(CommandError::Config(errors)) => {
             for error in &errors.0 {
@@ -89,14 +87,59 @@ fn examine(settings: &cli::Settings, reach: Reach, json: bool) -> Result<Exit, C
     Ok(if exit == Exit::Success && !report.holds() { Exit::Broken } else { exit })
 }
 
+/// Checks the credential, and then what needs Vault.
+async fn both_sides(config: Config, reach: Reach, report: &mut Report) -> Exit {
+    let (server, readable) = match &config.credential {
+        CredentialSource::Enrolled(place) => match kept(place, report).await {
+            Ok(server) => (Some(server), true),
+            Err(exit) => {
+                if reach != Reach::Offline {
+                    report.skip(&REMOTE);
+                }
+                return exit;
+            }
+        },
+        source @ (CredentialSource::AppRole { .. }
+        | CredentialSource::Delivered(_)
+        | CredentialSource::TokenFile(_)
+        | CredentialSource::Environment(_)) => {
+            (config.vault.clone(), local::credential(source, report))
+        }
+    };
+    match server {
+        Some(server) if reach != Reach::Offline => {
+            vault_side(config, &server, readable, report).await
+        }
+        Some(_) | None if !readable => Exit::CredentialRefused,
+        Some(_) | None => Exit::Success,
+    }
+}
+
+#[cfg(unix)]
+async fn kept(place: &Enrolled, report: &mut Report) -> Result<VaultServer, Exit> {
+    enrolled::credential(place, report).await
+}
+
+#[cfg(not(unix))]
+async fn kept(place: &Enrolled, report: &mut Report) -> Result<VaultServer, Exit> {
+    let text = format!("{}: enrolled credentials are for Unix systems", place.file.display());
+    report.fail("credential", text, Fault::ThisMachine, "use AppRole files");
+    Err(Exit::CredentialRefused)
+}
+
 /// Tries the links that need Vault, until one breaks.
-async fn vault_side(config: crate::config::Config, readable: bool, report: &mut Report) -> Exit {
+async fn vault_side(
+    config: Config,
+    vault: &VaultServer,
+    readable: bool,
+    report: &mut Report,
+) -> Exit {
     let rest = |done: usize| REMOTE.get(done..).unwrap_or_default();
-    if !server::network(&config.vault, report).await {
+    if !server::network(vault, report).await {
         report.skip(rest(1));
         return Exit::VaultUnreachable;
     }
-    let Some(server) = server::state(&config.vault, report).await else {
+    let Some(server) = server::state(vault, report).await else {
         return Exit::VaultUnreachable;
     };
     server::between(&server, report).await;

@@ -85,6 +85,7 @@ pub(super) fn credential(source: &CredentialSource, report: &mut Report) -> bool
                 );
             }
         }
+        // Has a room of its own.
         CredentialSource::Enrolled(_) => {}
         CredentialSource::Delivered(Delivered { role, role_id, token, .. }) => {
             let readable = readable(role_id, RoleId::from_file(role_id).err(), report)

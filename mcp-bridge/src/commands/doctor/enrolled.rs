@@ -1,0 +1,191 @@
+//! Checks the enrolled credential: its file, what protects it, and how long it serves.
+
+use mcp_bridge_tpm::pcr::describe;
+use mcp_bridge_tpm::sealed::Store;
+use mcp_bridge_tpm::{
+    Credential, CredentialError, CredentialFile, SealedCredential, Sealer, TpmObject,
+};
+
+use crate::config::{Enrolled, VaultServer};
+use crate::enrolled::{self, EnrolledError};
+use crate::error::Exit;
+
+use super::super::report::{Fault, Report};
+
+const LINK: &str = "credential";
+const DAY: u64 = 86400;
+
+/// Tells of the credential all that can be known, each fact by itself; gives the server that it is
+/// for if it can be opened, else the exit status for what broke first.
+pub(super) async fn credential(
+    place: &Enrolled,
+    report: &mut Report,
+) -> Result<VaultServer, Exit> {
+    let shown = place.file.display();
+    let file = CredentialFile::new(place.file.clone());
+    let sealed = match file.read() {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            let error = EnrolledError::from(CredentialError::from(error));
+            report.fail(LINK, error.to_string(), Fault::ThisMachine, ENROLL);
+            return Err(broken(&error));
+        }
+    };
+    let sealer = match enrolled::sealer(place) {
+        Ok(sealer) => sealer,
+        Err(error) => {
+            report.fail(LINK, error.to_string(), Fault::ThisMachine, "mend --tcti");
+            return Err(broken(&error));
+        }
+    };
+    let age = enrolled::now().saturating_sub(sealed.header().created) / DAY;
+    let made = format!("{shown}, kept on {} {age} days ago", sealed.header().host);
+    match (&sealed.header().store, &sealed.header().tpm2) {
+        (Store::Tpm2, Some(object)) => {
+            report.ok(LINK, format!("{made}: {}", object.tpm.label()));
+            tpm(object, &*sealer, report).await;
+        }
+        (store @ (Store::Tpm2 | Store::PlainFile), _) => report.warn(
+            LINK,
+            format!("{made}: {}", store.label()),
+            Fault::ThisMachine,
+            "mcp-bridge enroll --force, where there is a TPM",
+        ),
+    }
+    match enrolled::unseal(&sealed, &*sealer).await {
+        Ok(credential) => opened(place, &credential, report),
+        Err(error) => {
+            report.fail(LINK, told(&error, &sealed), Fault::ThisMachine, ENROLL);
+            Err(broken(&error))
+        }
+    }
+}
+
+/// What can't be opened, and what therefore can't be known.
+fn told(error: &EnrolledError, sealed: &SealedCredential) -> String {
+    let unknown = match sealed.header().store {
+        Store::Tpm2 => ". Which Vault it is for and when it expires can't be told without the TPM",
+        Store::PlainFile => "",
+    };
+    format!("{error}{unknown}")
+}
+
+/// Tells of the TPM: maker, the storage key, registers, lockout. Unsealing says what is fatal.
+async fn tpm(object: &TpmObject, sealer: &dyn Sealer, report: &mut Report) {
+    let info = match sealer.info().await {
+        Ok(info) => info,
+        Err(error) => {
+            let text = format!("the TPM can't be asked: {error}");
+            report.warn(LINK, text, Fault::ThisMachine, "see above");
+            return;
+        }
+    };
+    let kind = if info.maker.is_software() { "software or virtual" } else { "hardware" };
+    let parent = if info.has_parent_of(object) {
+        "holds the storage key that the credential was sealed under"
+    } else {
+        "doesn't hold the storage key that the credential was sealed under: another TPM, or cleared"
+    };
+    report.ok(
+        LINK,
+        format!(
+            "TPM of {} ({}, {kind}), firmware {}; {parent}; PIN: {}",
+            info.maker.manufacturer,
+            info.maker.vendor.trim(),
+            info.maker.firmware,
+            if object.policy.pin { "yes" } else { "no" },
+        ),
+    );
+    if info.lockout.locked {
+        report.warn(
+            LINK,
+            format!(
+                "the TPM is locked after {} failures; without a PIN it unseals all the same",
+                info.lockout.counter
+            ),
+            Fault::ThisMachine,
+            format!("wait {} s", info.lockout.recovery_seconds),
+        );
+    }
+    if object.policy.pcrs.is_empty() {
+        return;
+    }
+    match sealer.pcr_diff(&object.policy).await {
+        Ok(drift) if drift.is_empty() => {
+            report.ok(LINK, "every register that it is bound to is as it was");
+        }
+        Ok(drift) => {
+            let changed = drift.iter().map(|one| format!("{} ({})", one.pcr, describe(one.pcr)));
+            report.warn(
+                LINK,
+                format!("changed registers: {}", changed.collect::<Vec<_>>().join(", ")),
+                Fault::ThisMachine,
+                ENROLL,
+            );
+        }
+        Err(error) => report.warn(
+            LINK,
+            format!("the registers can't be read: {error}"),
+            Fault::ThisMachine,
+            "see above",
+        ),
+    }
+}
+
+/// Tells what the opened credential says: expiry, server, and settings that say otherwise.
+fn opened(
+    place: &Enrolled,
+    credential: &Credential,
+    report: &mut Report,
+) -> Result<VaultServer, Exit> {
+    let server = match enrolled::server_of(place, credential) {
+        Ok(server) => server,
+        Err(error) => {
+            report.fail(LINK, error.to_string(), Fault::ThisMachine, ENROLL);
+            return Err(broken(&error));
+        }
+    };
+    let rotation = if credential.role_name.is_some() { "itself" } else { "by enrolling again" };
+    report.ok(
+        LINK,
+        format!(
+            "for {}{}, AppRole at auth/{}; authority: {}; renewed {rotation}",
+            server.names(),
+            server.namespace.as_ref().map(|name| format!(", namespace {name}")).unwrap_or_default(),
+            credential.vault.auth_mount,
+            if server.pinned.is_some() { "pinned" } else { "the system's" },
+        ),
+    );
+    if let Some(ignored) = enrolled::ignored(place, &server) {
+        report.warn(LINK, ignored, Fault::ThisMachine, "unset them");
+    }
+    let again = "an operator runs mcp-bridge provision AGENT, and you mcp-bridge enroll --force";
+    match credential.expires_at.map(|at| (at.checked_sub(enrolled::now()), at)) {
+        None => report.ok(LINK, "the secret_id never expires"),
+        Some((None, _)) => {
+            report.fail(LINK, "the secret_id has expired", Fault::VaultOperator, again);
+        }
+        Some((Some(left), _)) if left <= enrolled::WARN.as_secs() => report.warn(
+            LINK,
+            format!("the secret_id expires in {} days", left / DAY),
+            Fault::VaultOperator,
+            again,
+        ),
+        Some((Some(left), _)) => {
+            report.ok(LINK, format!("the secret_id expires in {} days", left / DAY));
+        }
+    }
+    Ok(server)
+}
+
+/// The exit status, which must say that something is broken.
+fn broken(error: &EnrolledError) -> Exit {
+    match error.exit() {
+        // No credential is there: for `status` a finding like any other.
+        Exit::Usage => Exit::CredentialRefused,
+        exit => exit,
+    }
+}
+
+const ENROLL: &str =
+    "have an operator run mcp-bridge provision AGENT, and run mcp-bridge enroll --force";
