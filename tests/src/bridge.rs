@@ -38,7 +38,13 @@ impl Bridge {
     /// Starts the bridge with the credential of `role` and shakes hands as a 2025 client.
     pub async fn start(address: &str, role: &AppRole) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut process = command(address, role, directory.path())
+        let command = command(address, role, directory.path());
+        Self::start_as(command, directory).await
+    }
+
+    /// Starts a bridge by a command, with a directory for what it writes, and shakes hands.
+    pub async fn start_as(mut command: Command, directory: TempDir) -> Self {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(fs::File::create(directory.path().join("stderr")).expect("a file"))

@@ -55,7 +55,7 @@ pub(crate) fn status(
 
 fn examine(settings: &cli::Settings, reach: Reach, json: bool) -> Result<Exit, CommandError> {
     let mut report = Report::default();
-    let mut exit = Exit::Success;
+    let exit;
     match super::prepare(settings, OperatorToken::Ignored) {
         Ok(config) => {
             local::configuration(&config, &mut report);

@@ -1,0 +1,141 @@
+//! The secret_id's life: replaced, also by two at once and through a crash at any step; forgotten.
+
+use std::fs;
+use std::process::Stdio;
+
+use e2e::machine::{Machine, enable_approle, operate, provision};
+use e2e::stall::{Side, Stall};
+use e2e::world::World;
+use serde_json::json;
+
+const ROLE: &str = "auth/approle/role/mcp-bridge-build7";
+const PLAIN: [&str; 3] = ["--store", "plain-file", "--i-understand-this-is-not-protected"];
+
+async fn world() -> World {
+    let world = World::start().await;
+    enable_approle(&world).await;
+    world
+}
+
+/// A machine that may replace its own secret_id, enrolled at `address`.
+async fn machine(world: &World, address: &str) -> Machine {
+    let arguments = ["build7", "--services", "demo", "--self-rotate"];
+    let provisioned = provision(world, address, &arguments).await;
+    let machine = Machine::new();
+    let output = machine.enroll(&provisioned, &PLAIN).await;
+    assert!(output.status.success(), "{output:?}");
+    machine
+}
+
+async fn accessors(world: &World) -> usize {
+    world.root.list(&format!("{ROLE}/secret-id")).await.keys().len()
+}
+
+async fn works(machine: &Machine) -> bool {
+    let output = machine.run(&["call", "demo", "GET", "/a"], "").await;
+    output.status.success()
+}
+
+#[tokio::test]
+async fn a_live_bridge_and_two_rotations_at_once_lose_nothing() {
+    let world = world().await;
+    let (_upstream, _) = world.service("demo").await;
+    let machine = machine(&world, world.server.address()).await;
+    let mut agent = machine.serve().await;
+    let read = json!({ "service": "demo", "path": "/a" });
+    assert!(agent.call("proxy_read", read.clone()).await.text.starts_with("200 OK"));
+
+    let before = fs::read(machine.credential()).unwrap();
+    let rotate = ["rotate"];
+    let (one, two) = tokio::join!(machine.run(&rotate, ""), machine.run(&rotate, ""));
+    for output in [&one, &two] {
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_ne!(fs::read(machine.credential()).unwrap(), before);
+    assert!(works(&machine).await);
+    // The bridge that runs logs in anew with what the file holds now.
+    let tokens = "sys/leases/revoke-prefix/auth/approle/login";
+    world.root.write(tokens, json!({})).await.ok();
+    assert!(agent.call("proxy_read", read).await.text.starts_with("200 OK"));
+    agent.leave().await;
+    // The present one, and the one before it, which others may be about to use.
+    assert_eq!(accessors(&world).await, 2);
+    // Another rotation ends that one first.
+    assert!(machine.run(&rotate, "").await.status.success());
+    assert_eq!(accessors(&world).await, 2);
+
+    let output = machine.run(&["forget"], "").await;
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("is destroyed in Vault"), "{output:?}");
+    assert_eq!(accessors(&world).await, 0);
+    assert!(!machine.credential().exists());
+    let again = machine.run(&["forget", "--credential", "gone"], "").await;
+    assert!(again.status.success(), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_killed_at_any_step_leaves_a_credential_that_works() {
+    let world = world().await;
+    let (_upstream, _) = world.service("demo").await;
+    let stall = Stall::start(world.server.address()).await;
+    let machine = machine(&world, stall.address()).await;
+    assert!(machine.run(&["rotate"], "").await.status.success());
+    let mut held = 0;
+    for (path, count) in [
+        ("auth/approle/login", 1),
+        ("secret-id-accessor/destroy", 1),
+        ("mcp-bridge-build7/secret-id", 1),
+        ("sys/wrapping/lookup", 1),
+        ("sys/wrapping/unwrap", 1),
+        ("auth/approle/login", 2),
+        ("auth/token/revoke-self", 1),
+        ("auth/token/revoke-self", 2),
+    ] {
+        for side in [Side::Request, Side::Answer] {
+            stall.hold(path, count, side);
+            let mut command = machine.command();
+            let streams = command.arg("rotate").stdout(Stdio::null()).stderr(Stdio::null());
+            let mut process = streams.spawn().unwrap();
+            held += 1;
+            stall.held(held).await;
+            process.kill().await.unwrap();
+            assert!(works(&machine).await, "killed at {path} ({count}), {side:?}");
+            // Nobody's lock and nobody's rest stands in the way of the next one, which goes on.
+            let output = machine.run(&["rotate"], "").await;
+            assert!(output.status.success(), "after {path} ({count}), {side:?}: {output:?}");
+            assert!(works(&machine).await, "after {path} ({count}), {side:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_machine_without_the_right_is_told_whom_to_ask() {
+    let world = world().await;
+    let (_upstream, _) = world.service("demo").await;
+    let address = world.server.address();
+    let provisioned = provision(&world, address, &["build7", "--services", "demo"]).await;
+    let machine = Machine::new();
+    assert!(machine.enroll(&provisioned, &PLAIN).await.status.success());
+    let output = machine.run(&["rotate"], "").await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("mcp-bridge provision") && errors.contains("enroll --force"), "{errors}");
+
+    // The machine believes that it may, but the policy says no.
+    let next = provision(&world, address, &["build7"]).await;
+    let output = machine.enroll(&next, &[&PLAIN[..], &["--self-rotate", "--force"]].concat()).await;
+    assert!(output.status.success(), "{output:?}");
+    let before = fs::read(machine.credential()).unwrap();
+    let output = machine.run(&["rotate"], "").await;
+    assert_eq!(output.status.code(), Some(21), "{output:?}");
+    assert_eq!(fs::read(machine.credential()).unwrap(), before);
+    assert!(works(&machine).await);
+
+    // Forgetting tells what lives on, by the name with which an operator ends it.
+    let output = machine.run(&["forget"], "").await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains(next.text("secret_id_accessor")), "{said}");
+    assert!(!machine.credential().exists());
+    let output = operate(address, world.root.token(), &["deprovision", "build7"]).await;
+    assert!(output.status.success(), "{output:?}");
+}
