@@ -3,8 +3,8 @@
 pub(crate) mod call;
 pub(crate) mod client_config;
 pub(crate) mod clients;
-pub(crate) mod doctor;
 pub(crate) mod deprovision;
+pub(crate) mod doctor;
 mod dry_run;
 #[cfg(unix)]
 pub(crate) mod enroll;

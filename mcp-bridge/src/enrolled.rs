@@ -20,8 +20,8 @@ use crate::vault::{Kept, Opened};
 
 pub(crate) use enrol::{Enrolment, enrol};
 pub(crate) use error::EnrolledError;
-pub(crate) use life::WARN;
 pub(crate) use keep::{Protection, check_place};
+pub(crate) use life::WARN;
 pub(crate) use pin::remove_copies;
 pub(crate) use rotate::{destroy, rotate};
 
@@ -104,7 +104,10 @@ fn kept(credential: &Credential) -> Kept {
 /// # Errors
 ///
 /// [`EnrolledError::Unusable`] or [`EnrolledError::Pin`].
-pub(crate) fn server_of(place: &Enrolled, credential: &Credential) -> Result<VaultServer, EnrolledError> {
+pub(crate) fn server_of(
+    place: &Enrolled,
+    credential: &Credential,
+) -> Result<VaultServer, EnrolledError> {
     let binding = &credential.vault;
     let pinned = match &binding.ca_sha256 {
         Some(digest) => Some(pin::read(&place.file, digest)?),

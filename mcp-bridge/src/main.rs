@@ -48,9 +48,7 @@ fn main() -> ExitCode {
         Some(Command::Rotate) => commands::rotate::run(&cli.settings),
         #[cfg(unix)]
         Some(Command::Forget) => commands::forget::run(&cli.settings),
-        Some(Command::Provision(arguments)) => {
-            commands::provision::run(&cli.settings, &arguments)
-        }
+        Some(Command::Provision(arguments)) => commands::provision::run(&cli.settings, &arguments),
         Some(Command::Deprovision(arguments)) => {
             commands::deprovision::run(&cli.settings, &arguments)
         }

@@ -85,7 +85,10 @@ pub(crate) enum OperatorError {
     #[error("Vault's answer can't be read: {0}")]
     Unreadable(&'static str),
     /// AppRole isn't enabled where it should be.
-    #[error("AppRole isn't enabled at auth/{0}: vault auth enable -path={0} approle")]
+    #[error(
+        "AppRole isn't enabled at auth/{0}, or your token may not see it: vault auth enable \
+         -path={0} approle"
+    )]
     NoAppRole(Mount),
     /// Somebody else's entity has the agent's name: an alias would give the agent its rights.
     #[error(

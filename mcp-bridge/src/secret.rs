@@ -80,10 +80,7 @@ impl WrappingToken {
     /// See [`SecretError`].
     pub(crate) fn from_stream(stream: &mut dyn BufRead) -> Result<Self, SecretError> {
         let mut line = Zeroizing::new(String::new());
-        stream
-            .take(MAX_FILE_BYTES)
-            .read_line(&mut line)
-            .map_err(|_| SecretError::Unreadable)?;
+        stream.take(MAX_FILE_BYTES).read_line(&mut line).map_err(|_| SecretError::Unreadable)?;
         VaultToken::new(line.trim()).map(Self)
     }
 

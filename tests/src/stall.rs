@@ -35,8 +35,7 @@ pub struct Stall {
 impl Stall {
     /// Starts a relay to a server at `http://host:port`. It takes one request for each connection.
     pub async fn start(server: &str) -> Self {
-        let target: SocketAddr =
-            server.trim_start_matches("http://").parse().expect("an address");
+        let target: SocketAddr = server.trim_start_matches("http://").parse().expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let hold = Arc::new(Mutex::new(None));
@@ -123,9 +122,9 @@ async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
         bytes.extend_from_slice(&buffer[..count]);
         let text = String::from_utf8_lossy(&bytes).to_lowercase();
         let Some(end) = text.find("\r\n\r\n") else { continue };
-        let length = text[..end].lines().find_map(|line| {
-            line.strip_prefix("content-length:")?.trim().parse::<usize>().ok()
-        });
+        let length = text[..end]
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
         if bytes.len() >= end + 4 + length.unwrap_or(0) {
             return Some(bytes);
         }

@@ -8,9 +8,7 @@ mod session;
 
 use crate::catalog::Store;
 use crate::cli;
-use crate::config::{
-    Config, CredentialSource, Enrolled, Environment, OperatorToken, VaultServer,
-};
+use crate::config::{Config, CredentialSource, Enrolled, Environment, OperatorToken, VaultServer};
 use crate::error::{CommandError, Exit};
 use crate::process;
 

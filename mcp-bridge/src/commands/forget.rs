@@ -50,10 +50,7 @@ pub(crate) fn run(settings: &cli::Settings) -> Result<Exit, CommandError> {
     })
 }
 
-async fn credential(
-    place: &Enrolled,
-    file: &CredentialFile,
-) -> Result<Credential, EnrolledError> {
+async fn credential(place: &Enrolled, file: &CredentialFile) -> Result<Credential, EnrolledError> {
     let sealed = file.read().map_err(CredentialError::from)?;
     enrolled::unseal(&sealed, &*enrolled::sealer(place)?).await
 }

@@ -22,11 +22,8 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Policy) -> Result<E
         .unwrap_or(Mount::ENGINE);
     let mount = Mount::parse(mount)
         .ok_or_else(|| CommandError::Argument("--mount isn't the path of a mount".to_owned()))?;
-    let services = arguments
-        .services
-        .iter()
-        .map(|name| service(name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let services =
+        arguments.services.iter().map(|name| service(name)).collect::<Result<Vec<_>, _>>()?;
     let methods = methods(&arguments.methods)?;
     process::output(policy(&mount, &services, &methods).as_bytes())?;
     Ok(Exit::Success)

@@ -51,8 +51,7 @@ impl Enrolling {
                 "can't be kept with a credential: give an address whose name is in the certificate",
             );
         }
-        let auth_mount =
-            layers.mount(names::AUTH_MOUNT, |layer| &layer.auth_mount, Mount::APPROLE);
+        let auth_mount = layers.mount(names::AUTH_MOUNT, |layer| &layer.auth_mount, Mount::APPROLE);
         let role = layers.role();
         let kept =
             layers.path(|layer| &layer.credential).or_else(|| default_credential(environment));

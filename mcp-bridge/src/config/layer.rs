@@ -161,10 +161,7 @@ impl Layers {
 
     /// What to log, and where.
     pub(super) fn log(&self) -> Log {
-        Log {
-            filter: self.text(|layer| &layer.log),
-            file: self.path(|layer| &layer.log_file),
-        }
+        Log { filter: self.text(|layer| &layer.log), file: self.path(|layer| &layer.log_file) }
     }
 
     /// The namespace without slashes at the ends; none if nothing is left.

@@ -42,8 +42,7 @@ impl Operator {
         let mut layers = Layers::new(layers, errors);
         let vault = server(&mut layers);
         let mount = layers.mount(names::MOUNT, |layer| &layer.mount, Mount::ENGINE);
-        let auth_mount =
-            layers.mount(names::AUTH_MOUNT, |layer| &layer.auth_mount, Mount::APPROLE);
+        let auth_mount = layers.mount(names::AUTH_MOUNT, |layer| &layer.auth_mount, Mount::APPROLE);
         let log = layers.log();
         match (vault, mount, auth_mount, token, layers.into_errors()) {
             (Some(vault), Some(mount), Some(auth_mount), Some(token), errors)

@@ -30,9 +30,9 @@ pub(crate) async fn maintain(session: &Session) {
     loop {
         // Bridges that share the file look at different moments.
         tokio::time::sleep(jitter(pause, 30)).await;
-        pause = BETWEEN;
         // Not known before the first login.
         let Some(kept) = session.kept() else { continue };
+        pause = between(&kept);
         let outcome = match due(&kept, now()) {
             Due::Nothing => Ok(None),
             Due::Settle => settled(place).await.map(Some),
@@ -69,6 +69,13 @@ async fn settled(place: &Enrolled) -> Result<Kept, EnrolledError> {
     settle(place, &*sealer).await
 }
 
+/// How long to look away: often enough for a short life.
+fn between(kept: &Kept) -> Duration {
+    let life = kept.expires_at.map(|at| at.saturating_sub(kept.issued_at));
+    let tenth = life.map_or(BETWEEN, |life| Duration::from_secs(life / 10));
+    tenth.clamp(FIRST, BETWEEN)
+}
+
 fn due(kept: &Kept, now: u64) -> Due {
     if kept.self_rotating && kept.has_previous && now >= kept.issued_at + SETTLED.as_secs() {
         return Due::Settle;
@@ -89,7 +96,7 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(300);
 pub(crate) const WARN: Duration = Duration::from_secs(7 * DAY);
 const DAY: u64 = 86400;
 /// The first look comes soon after the start, the others now and then.
-const FIRST: Duration = Duration::from_secs(60);
+const FIRST: Duration = Duration::from_secs(5);
 const BETWEEN: Duration = Duration::from_secs(600);
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use super::{EnrolledError, kept, now, opened, unseal};
 use crate::config::{Enrolled, Mount};
 use crate::secret::SecretId;
 use crate::vault::{
-    Client, Kept, Login, LoginError, Request, WRAPPED_FOR, approle, check, issuing_path, unwrap, wrapped,
+    Client, Kept, Login, LoginError, Request, WRAPPED_FOR, approle, check, issuing_path, unwrap,
+    wrapped,
 };
 
 /// What became of a rotation.
@@ -81,8 +82,7 @@ async fn issue(
     let request = Request::post(path.as_str(), "{}").wrapped(WRAPPED_FOR);
     let reply =
         login.client.send(&request, Some(&login.token)).await.map_err(EnrolledError::Lost)?;
-    let refused =
-        EnrolledError::Refused { what: "issue a new secret_id", status: reply.status };
+    let refused = EnrolledError::Refused { what: "issue a new secret_id", status: reply.status };
     let issued = wrapped(&reply).filter(|_| reply.status == 200).ok_or(refused)?;
     let accessor = issued.accessor.as_deref();
     let tampered = |error| EnrolledError::wrapping(error, &path, accessor);
@@ -108,10 +108,7 @@ async fn issue(
 /// # Errors
 ///
 /// [`EnrolledError`]; it is tried again later then.
-pub(super) async fn settle(
-    place: &Enrolled,
-    sealer: &dyn Sealer,
-) -> Result<Kept, EnrolledError> {
+pub(super) async fn settle(place: &Enrolled, sealer: &dyn Sealer) -> Result<Kept, EnrolledError> {
     let file = CredentialFile::new(place.file.clone());
     let locked = file.lock(LOCK).await.map_err(CredentialError::from)?;
     let sealed = locked.read().map_err(CredentialError::from)?;

@@ -353,9 +353,7 @@ fn build_blocking(server: &VaultServer, address: &Url) -> Result<reqwest::Client
         .pool_idle_timeout(POOL_IDLE);
     let pem = match (&server.pinned, &server.ca_cert) {
         (Some(pinned), _) => Some(pinned.to_vec()),
-        (None, Some(path)) => {
-            Some(read_file(path).ok_or("the CA certificate file can't be read")?)
-        }
+        (None, Some(path)) => Some(read_file(path).ok_or("the CA certificate file can't be read")?),
         (None, None) => None,
     };
     if let Some(pem) = pem {

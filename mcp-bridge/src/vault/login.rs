@@ -119,8 +119,7 @@ pub(crate) async fn login(
                 None => Arc::new(Client::new(opened.server)),
             };
             // The secret_id ends here, with this login; the next one unseals it again.
-            let login =
-                approle(&client, &opened.mount, &opened.role_id, &opened.secret_id).await?;
+            let login = approle(&client, &opened.mount, &opened.role_id, &opened.secret_id).await?;
             Ok(Login { kept: Some(opened.kept), ..login })
         }
         CredentialSource::Delivered(delivered) => self::delivered(known()?, delivered).await,
@@ -238,7 +237,10 @@ pub(crate) async fn approle(
 
 /// Asks Vault about a token that wasn't made by a login of ours.
 async fn given(client: &Arc<Client>, token: VaultToken) -> Result<Login, LoginError> {
-    let reply = client.send(&look_up(), Some(&token)).await.map_err(|lost| LoginError::Unavailable(unanswered(lost)))?;
+    let reply = client
+        .send(&look_up(), Some(&token))
+        .await
+        .map_err(|lost| LoginError::Unavailable(unanswered(lost)))?;
     if reply.status != 200 {
         return Err(refused(&reply));
     }

@@ -134,10 +134,7 @@ pub(crate) async fn check(
         path if path == expected.replace("/secret-id", "/custom-secret-id") => {
             Err(WrappingError::Custom)
         }
-        _ => Err(WrappingError::OtherPath {
-            found: creation_path,
-            expected: expected.to_owned(),
-        }),
+        _ => Err(WrappingError::OtherPath { found: creation_path, expected: expected.to_owned() }),
     }
 }
 
@@ -198,11 +195,8 @@ mod tests {
 
     #[test]
     fn a_wrapped_answer_gives_token_and_accessor_and_a_clear_one_nothing() {
-        let reply = |body: &'static str| Reply {
-            status: 200,
-            body: body.into(),
-            retry_after: None,
-        };
+        let reply =
+            |body: &'static str| Reply { status: 200, body: body.into(), retry_after: None };
         let answer = r#"{"wrap_info":{"token":"hvs.a","wrapped_accessor":"x"}}"#;
         let issued = wrapped(&reply(answer)).unwrap();
         assert_eq!((issued.token.shown(), issued.accessor.as_deref()), ("hvs.a", Some("x")));

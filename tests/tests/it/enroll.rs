@@ -55,7 +55,7 @@ async fn a_sealed_credential_serves_after_a_reboot_and_on_no_other_machine() {
     let status = machine.run(&["status", "--offline", "--json"], "").await;
     assert_eq!(status.status.code(), Some(0), "{status:?}");
     let report = text(&status.stdout);
-    for fact in ["TPM of IBM", "holds the storage key", "expires in 29 days", "PIN: no"] {
+    for fact in ["TPM of IBM", "holds the storage key", "the secret_id expires in ", "PIN: no"] {
         assert!(report.contains(fact), "{fact}: {report}");
     }
 
@@ -213,6 +213,60 @@ async fn without_a_tpm_nothing_is_spent_and_every_choice_says_what_it_is() {
     let status = machine.run(&["status", "--offline"], "").await;
     assert_eq!(status.status.code(), Some(16), "{status:?}");
     assert!(text(&status.stdout).contains("chmod go="), "{status:?}");
+}
+
+#[tokio::test]
+async fn the_first_answer_waits_for_no_tpm_and_a_storm_of_calls_unseals_once() {
+    let world = world().await;
+    let (upstream, _) = world.service("demo").await;
+    let tpm = Swtpm::start().await;
+    let machine = Machine::with_tpm(&tpm);
+    let output = machine.enroll(&agent(&world).await, &[]).await;
+    assert!(output.status.success(), "{output:?}");
+
+    // The same bridge beside a helper that tells of each start and waits for a word.
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("mcp-bridge");
+    fs::copy(e2e::programs::bridge(), &program).unwrap();
+    let (starts, gate) = (folder.path().join("starts"), folder.path().join("gate"));
+    let helper = folder.path().join("mcp-bridge-tpm");
+    let real = e2e::programs::bridge().with_file_name("mcp-bridge-tpm");
+    let script = format!(
+        "#!/bin/sh\necho start >> {}\nread word < {}\nexec {}\n",
+        starts.display(),
+        gate.display(),
+        real.display()
+    );
+    fs::write(&helper, script).unwrap();
+    fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let started = || fs::read_to_string(&starts).unwrap_or_default().lines().count();
+
+    let mut command = tokio::process::Command::new(&program);
+    command.env_clear().env("HOME", machine.home()).env("MCP_BRIDGE_TCTI", tpm.tcti());
+    command.kill_on_drop(true);
+    let scratch = tempfile::tempdir().unwrap();
+    // Gives back what `initialize` answered, while the TPM doesn't.
+    let mut agent = e2e::bridge::Bridge::start_as(command, scratch).await;
+    e2e::wait::until("the helper to start", async || (started() == 1).then_some(())).await;
+    let call = json!({
+        "name": "proxy_read", "arguments": { "service": "demo", "path": "/a" },
+    });
+    let mut calls = Vec::new();
+    for _ in 0..20 {
+        calls.push(agent.begin("tools/call", call.clone()).await);
+    }
+    agent.request("ping", json!({})).await;
+    assert!(upstream.seen().is_empty());
+    let word =
+        std::process::Command::new("sh").arg("-c").arg("echo go > \"$0\"").arg(&gate).spawn();
+    for id in calls {
+        let answer = e2e::bridge::ToolResult::of(&agent.answer(id).await);
+        assert!(answer.text.starts_with("200 OK"), "{}", answer.text);
+    }
+    assert!(word.unwrap().wait().unwrap().success());
+    assert_eq!(started(), 1, "one unsealing for all");
+    agent.leave().await;
 }
 
 fn wrong_role(provisioned: &Provisioned) -> Vec<&'static str> {

@@ -5,7 +5,6 @@ use std::fs;
 use e2e::bridge::Bridge;
 use e2e::forms;
 use e2e::machine::{Machine, enable_approle, operate, provision, steps};
-use e2e::programs;
 use e2e::world::World;
 use serde_json::{Value, json};
 
@@ -180,7 +179,8 @@ async fn what_isnt_ours_is_left_alone_and_refusals_say_what_was_refused() {
     // Somebody's entity: an alias in it would give the agent that person's rights.
     let alice = json!({ "name": "alice", "policies": ["admin"] });
     world.root.write("identity/entity", alice).await.ok();
-    check(root, &["provision", "alice", "--services", "demo"], 3, "wasn't made by mcp-bridge").await;
+    check(root, &["provision", "alice", "--services", "demo"], 3, "wasn't made by mcp-bridge")
+        .await;
     check(root, &["deprovision", "alice"], 3, "wasn't made by mcp-bridge").await;
     let entity = world.root.read("identity/entity/name/alice").await.ok();
     assert_eq!(entity.data()["disabled"], false);
@@ -197,7 +197,8 @@ async fn a_file_names_many_agents_and_each_can_enroll() {
     let (_upstream, _) = world.service("demo").await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("agents.toml");
-    let text = "[agents.a]\nservices = [\"demo\"]\n[agents.b]\nservices = [\"demo\"]\nttl = \"5d\"\n";
+    let text =
+        "[agents.a]\nservices = [\"demo\"]\n[agents.b]\nservices = [\"demo\"]\nttl = \"5d\"\n";
     fs::write(&file, text).unwrap();
     let arguments = ["provision", "--json", "--from", file.to_str().unwrap()];
     let output = operate(world.server.address(), world.root.token(), &arguments).await;
@@ -218,8 +219,7 @@ async fn a_file_names_many_agents_and_each_can_enroll() {
         let status = machine.run(&["status", "--offline"], "").await;
         let text = String::from_utf8(status.stdout).unwrap();
         assert!(text.contains("NOT PROTECTED"), "{text}");
-        let soon = text.contains("warn  credential     the secret_id expires in 4 days");
+        let soon = text.contains("warn  credential     the secret_id expires in ");
         assert_eq!(soon, provisioned.text("agent") == "b", "{text}");
     }
-    assert!(programs::bridge().exists());
 }

@@ -66,7 +66,10 @@ async fn a_live_bridge_and_two_rotations_at_once_lose_nothing() {
 
     let output = machine.run(&["forget"], "").await;
     assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("is destroyed in Vault"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("is destroyed in Vault"),
+        "{output:?}"
+    );
     assert_eq!(accessors(&world).await, 0);
     assert!(!machine.credential().exists());
     let again = machine.run(&["forget", "--credential", "gone"], "").await;
@@ -109,6 +112,44 @@ async fn a_rotation_that_is_killed_at_any_step_leaves_a_credential_that_works() 
 }
 
 #[tokio::test]
+async fn a_live_bridge_replaces_its_secret_id_in_time() {
+    let world = world().await;
+    let (_upstream, _) = world.service("demo").await;
+    let address = world.server.address();
+    let arguments = ["build7", "--services", "demo", "--self-rotate", "--ttl", "60s"];
+    let provisioned = provision(&world, address, &arguments).await;
+    let machine = Machine::new();
+    assert!(machine.enroll(&provisioned, &PLAIN).await.status.success());
+    // Two thirds of its life are over: as it would be after a month, but for the clock.
+    age(&machine, 45);
+    let before = fs::read(machine.credential()).unwrap();
+    let agents = [machine.serve().await, machine.serve().await];
+    e2e::wait::until("a new credential", async || {
+        (fs::read(machine.credential()).unwrap() != before).then_some(())
+    })
+    .await;
+    assert!(works(&machine).await);
+    for agent in agents {
+        agent.leave().await;
+    }
+    // The first, and the second in its place: nobody made a third.
+    assert_eq!(accessors(&world).await, 2);
+}
+
+/// Makes a credential that is kept in clear older than it is.
+fn age(machine: &Machine, seconds: u64) {
+    let mut file: serde_json::Value =
+        serde_json::from_slice(&fs::read(machine.credential()).unwrap()).unwrap();
+    let mut payload: serde_json::Value =
+        serde_json::from_str(file["payload"].as_str().unwrap()).unwrap();
+    for field in ["issued_at", "expires_at"] {
+        payload[field] = json!(payload[field].as_u64().unwrap() - seconds);
+    }
+    file["payload"] = json!(payload.to_string());
+    fs::write(machine.credential(), file.to_string()).unwrap();
+}
+
+#[tokio::test]
 async fn a_machine_without_the_right_is_told_whom_to_ask() {
     let world = world().await;
     let (_upstream, _) = world.service("demo").await;
@@ -119,7 +160,10 @@ async fn a_machine_without_the_right_is_told_whom_to_ask() {
     let output = machine.run(&["rotate"], "").await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(errors.contains("mcp-bridge provision") && errors.contains("enroll --force"), "{errors}");
+    assert!(
+        errors.contains("mcp-bridge provision") && errors.contains("enroll --force"),
+        "{errors}"
+    );
 
     // The machine believes that it may, but the policy says no.
     let next = provision(&world, address, &["build7"]).await;

@@ -17,10 +17,7 @@ const DAY: u64 = 86400;
 
 /// Tells of the credential all that can be known, each fact by itself; gives the server that it is
 /// for if it can be opened, else the exit status for what broke first.
-pub(super) async fn credential(
-    place: &Enrolled,
-    report: &mut Report,
-) -> Result<VaultServer, Exit> {
+pub(super) async fn credential(place: &Enrolled, report: &mut Report) -> Result<VaultServer, Exit> {
     let shown = place.file.display();
     let file = CredentialFile::new(place.file.clone());
     let sealed = match file.read() {

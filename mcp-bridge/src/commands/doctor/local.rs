@@ -26,11 +26,7 @@ pub(super) fn configuration(config: &Config, report: &mut Report) {
     );
     report.ok(
         "configuration",
-        format!(
-            "{file}{}; {vault}, engine at {}/",
-            profile.unwrap_or_default(),
-            config.mount
-        ),
+        format!("{file}{}; {vault}, engine at {}/", profile.unwrap_or_default(), config.mount),
     );
     for ignored in &config.ignored {
         report.warn("configuration", ignored.as_str(), Fault::ThisMachine, "unset VAULT_ADDR");
