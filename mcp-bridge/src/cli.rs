@@ -23,14 +23,15 @@ pub(crate) struct Cli {
 
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
-    "\nfeatures: credentials from files (AppRole, token); no TPM",
+    "\nfeatures: credentials sealed to a TPM, delivered at start, or in files",
     "\nprotocols: MCP 2024-11-05 to 2026-07-28 on stdio; TLS 1.2 and 1.3 by rustls with ring",
 );
 
 const AFTER_HELP: &str = "\
 Settings come from flags, then the environment, then the profile of the configuration file, then \
-the file's top level. A machine logs in by AppRole (--role-id-file and --secret-id-file); a token \
-file is for development. No secret is ever an argument.
+the file's top level. A machine logs in with the credential that `enroll` keeps, with a wrapping \
+token that is delivered at each start, or with AppRole files; a token file is for development. No \
+secret is ever an argument. An enrolled credential goes to the Vault that it was enrolled for alone.
 
 Examples:
   mcp-bridge                                     serve MCP (what an MCP client runs)
@@ -38,7 +39,8 @@ Examples:
   mcp-bridge tools                               what an agent on this machine is shown
   mcp-bridge doctor                              what is wrong, whose fault, what mends it
   mcp-bridge client-config claude-code --install have Claude Code start this bridge
-  mcp-bridge policy github --methods GET,POST    the Vault policy that such an agent needs";
+  mcp-bridge policy github --methods GET,POST    the Vault policy that such an agent needs
+  mcp-bridge provision build7 --services github  operator: what a new machine needs in Vault";
 
 /// Settings that every command shares.
 #[derive(Args, Debug, Default)]

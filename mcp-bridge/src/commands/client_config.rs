@@ -92,6 +92,10 @@ fn entry(settings: &cli::Settings, environment: &Environment) -> Result<Entry, C
         (names::ROLE_ID_FILE, text(&settings.role_id_file), true),
         (names::SECRET_ID_FILE, text(&settings.secret_id_file), true),
         (names::TOKEN_FILE, text(&settings.token_file), true),
+        (names::CREDENTIAL, text(&settings.credential), true),
+        (names::WRAPPING_TOKEN_FILE, text(&settings.wrapping_token_file), true),
+        (names::ROLE, settings.role.clone(), false),
+        (names::TCTI, settings.tcti.clone(), false),
         (names::LOG_FILE, text(&settings.log_file), true),
     ] {
         let followed = !(foreign && setting.variable.starts_with("VAULT_"));

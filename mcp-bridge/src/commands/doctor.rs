@@ -53,11 +53,10 @@ pub(crate) fn status(
 
 fn examine(settings: &cli::Settings, reach: Reach, json: bool) -> Result<Exit, CommandError> {
     let mut report = Report::default();
-    let exit;
-    match super::prepare(settings, OperatorToken::Ignored) {
+    let exit = match super::prepare(settings, OperatorToken::Ignored) {
         Ok(config) => {
             local::configuration(&config, &mut report);
-            exit = super::block_on(async { Ok(both_sides(config, reach, &mut report).await) })?;
+            super::block_on(async { Ok(both_sides(config, reach, &mut report).await) })?
         }
         Err(CommandError::Config(errors)) => {
             for error in &errors.0 {
@@ -72,10 +71,10 @@ fn examine(settings: &cli::Settings, reach: Reach, json: bool) -> Result<Exit, C
             if reach != Reach::Offline {
                 report.skip(&REMOTE);
             }
-            exit = Exit::Usage;
+            Exit::Usage
         }
         Err(error) => return Err(error),
-    }
+    };
     if reach == Reach::All {
         local::clients(&Environment::of_process(), &mut report);
     }

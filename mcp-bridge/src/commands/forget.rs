@@ -56,9 +56,10 @@ async fn credential(place: &Enrolled, file: &CredentialFile) -> Result<Credentia
 }
 
 fn reason(error: &EnrolledError) -> String {
-    match error {
-        EnrolledError::NotSelfRotating => "this machine may not destroy it".to_owned(),
-        error => error.to_string(),
+    if matches!(error, EnrolledError::NotSelfRotating) {
+        "this machine may not destroy it".to_owned()
+    } else {
+        error.to_string()
     }
 }
 

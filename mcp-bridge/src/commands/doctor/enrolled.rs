@@ -177,11 +177,9 @@ fn opened(
 
 /// The exit status, which must say that something is broken.
 fn broken(error: &EnrolledError) -> Exit {
-    match error.exit() {
-        // No credential is there: for `status` a finding like any other.
-        Exit::Usage => Exit::CredentialRefused,
-        exit => exit,
-    }
+    let exit = error.exit();
+    // No credential is there: for `status` a finding like any other.
+    if exit == Exit::Usage { Exit::CredentialRefused } else { exit }
 }
 
 const ENROLL: &str =
