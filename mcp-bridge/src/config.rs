@@ -1,6 +1,7 @@
 //! Turns flags, environment and file into settings that can be used as they are.
 
 mod address;
+mod credential;
 #[cfg(unix)]
 mod enrolling;
 mod file;

@@ -193,3 +193,49 @@ fn several_addresses_are_read_from_every_source() {
         assert!(with_file(&content, cli::Settings::default(), &[]).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn an_enrolled_credential_is_found_by_itself_and_needs_no_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().display().to_string();
+    let home = ("HOME", home.as_str());
+    let errors = load(&cli::Settings::default(), &[home]).unwrap_err();
+    assert!(errors.to_string().contains("mcp-bridge enroll"), "{errors}");
+
+    let kept = dir.path().join(".local/state/mcp-bridge/credential.sealed");
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    std::fs::write(&kept, "").unwrap();
+    let config = load(&cli::Settings::default(), &[home]).unwrap();
+    assert!(config.vault.is_none());
+    assert!(
+        matches!(config.credential, CredentialSource::Enrolled(place) if place.file == kept),
+        "the default place"
+    );
+    // What is set by hand wins over what lies there, and no address is followed with it.
+    let config = load(&cli::Settings::default(), &[home, SOUND[0], SOUND[1], SOUND[2]]).unwrap();
+    assert!(matches!(config.credential, CredentialSource::AppRole { .. }));
+    let flags = cli::Settings { credential: Some("/elsewhere".into()), ..Default::default() };
+    let variables = [home, ("VAULT_ADDR", "https://foreign/"), SOUND[1], SOUND[2]];
+    let config = load(&flags, &variables).unwrap();
+    let CredentialSource::Enrolled(place) = config.credential else { panic!("another") };
+    assert_eq!(place.told.named_by, "VAULT_ADDR");
+    assert!(config.vault.is_none());
+}
+
+#[test]
+fn one_source_gives_one_kind_of_credential() {
+    let check = |variables: &[(&str, &str)], expected: &str| {
+        let errors = load(&cli::Settings::default(), variables).unwrap_err().to_string();
+        assert!(errors.contains(expected), "{errors}");
+    };
+    let two = [SOUND[0], SOUND[1], SOUND[2], ("MCP_BRIDGE_CREDENTIAL", "/c")];
+    check(&two, "MCP_BRIDGE_CREDENTIAL and MCP_BRIDGE_SECRET_ID_FILE are both given");
+    let delivered = ("MCP_BRIDGE_WRAPPING_TOKEN_FILE", "/w");
+    check(&[SOUND[0], delivered, ("MCP_BRIDGE_ROLE", "r")], "MCP_BRIDGE_ROLE_ID_FILE");
+    check(&[SOUND[0], SOUND[1], delivered], "MCP_BRIDGE_ROLE (--role) isn't set");
+    let bad = ("MCP_BRIDGE_ROLE", "a/../b");
+    check(&[SOUND[0], SOUND[1], delivered, bad], "isn't the name of a role");
+    let sound = [SOUND[0], SOUND[1], delivered, ("MCP_BRIDGE_ROLE", "r")];
+    let config = load(&cli::Settings::default(), &sound).unwrap();
+    assert!(matches!(config.credential, CredentialSource::Delivered(_)));
+}

@@ -107,6 +107,43 @@ async fn the_sealed_server_wins_and_a_foreign_one_is_named_and_hears_nothing() {
 }
 
 #[tokio::test]
+async fn the_authority_is_pinned_and_a_changed_copy_or_another_one_isnt_followed() {
+    let world = world().await;
+    let (upstream, _) = world.service("demo").await;
+    let machine = Machine::new();
+    let ca = machine.home().join("ca.pem");
+    fs::write(&ca, upstream.ca()).unwrap();
+    let pinning = [&PLAIN[..], &["--ca-cert", ca.to_str().unwrap()]].concat();
+    let output = machine.enroll(&agent(&world).await, &pinning).await;
+    assert!(output.status.success(), "{output:?}");
+    fs::remove_file(&ca).unwrap();
+    let call = ["call", "demo", "GET", "/a"];
+    let output = machine.run(&call, "").await;
+    assert_eq!(output.status.code(), Some(0), "with its own copy: {output:?}");
+
+    let other = machine.home().join("other.pem");
+    fs::write(&other, "not that one").unwrap();
+    let output = machine.command().env("VAULT_CACERT", &other).args(call).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stderr).contains("VAULT_CACERT"), "{output:?}");
+
+    let beside = files(machine.credential().parent().unwrap());
+    let copy = beside
+        .iter()
+        .map(|(path, _)| path)
+        .find(|path| path.extension().is_some_and(|e| e == "pem"));
+    fs::write(copy.unwrap(), "not that one").unwrap();
+    let output = machine.run(&call, "").await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(text(&output.stderr).contains("its content was changed"), "{output:?}");
+    let status = machine.run(&["status"], "").await;
+    assert_eq!(status.status.code(), Some(16), "{status:?}");
+    assert!(machine.run(&["forget"], "").await.status.success());
+    let rest = files(machine.credential().parent().unwrap());
+    assert!(rest.iter().all(|(path, _)| path.ends_with("credential.sealed.lock")), "{rest:?}");
+}
+
+#[tokio::test]
 async fn a_token_that_somebody_else_had_in_hands_is_refused_with_the_way_to_revoke_it() {
     let world = world().await;
     let root = &world.root;
