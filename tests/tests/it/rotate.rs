@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use e2e::machine::{Machine, enable_approle, operate, provision};
 use e2e::stall::{Side, Stall};
+use e2e::swtpm::Swtpm;
 use e2e::world::World;
 use serde_json::json;
 
@@ -108,6 +109,74 @@ async fn a_rotation_that_is_killed_at_any_step_leaves_a_credential_that_works() 
             assert!(output.status.success(), "after {path} ({count}), {side:?}: {output:?}");
             assert!(works(&machine).await, "after {path} ({count}), {side:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_killed_while_it_seals_leaves_a_credential_that_works() {
+    let world = world().await;
+    let (_upstream, _) = world.service("demo").await;
+    let tpm = Swtpm::start().await;
+    let machine = Machine::with_tpm(&tpm);
+    let arguments = ["build7", "--services", "demo", "--self-rotate"];
+    let provisioned = provision(&world, world.server.address(), &arguments).await;
+    assert!(machine.enroll(&provisioned, &[]).await.status.success());
+    // The old one is unsealed, the new one sealed, and unsealed to be compared.
+    for step in 1..=3 {
+        let gate = Gate::at(step);
+        let mut command = tokio::process::Command::new(gate.program());
+        command.env_clear().env("HOME", machine.home()).env("MCP_BRIDGE_TCTI", tpm.tcti());
+        let streams = command.arg("rotate").stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = streams.kill_on_drop(true).spawn().unwrap();
+        e2e::wait::until("the step", async || (gate.starts() == step).then_some(())).await;
+        process.kill().await.unwrap();
+        gate.open();
+        assert!(works(&machine).await, "killed at step {step}");
+        let output = machine.run(&["rotate"], "").await;
+        assert!(output.status.success(), "after step {step}: {output:?}");
+        assert!(works(&machine).await, "after step {step}");
+    }
+    assert!(machine.run(&["forget"], "").await.status.success());
+}
+
+/// The bridge beside a helper that waits, from its n-th start on, until the gate is opened.
+struct Gate {
+    folder: tempfile::TempDir,
+}
+
+impl Gate {
+    fn at(start: usize) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let gate = Self { folder: tempfile::tempdir().unwrap() };
+        fs::copy(e2e::programs::bridge(), gate.program()).unwrap();
+        let folder = gate.folder.path().display();
+        let real = e2e::programs::bridge().with_file_name("mcp-bridge-tpm");
+        let script = format!(
+            "#!/bin/sh\necho start >> {folder}/starts\n\
+             if [ $(wc -l < {folder}/starts) -ge {start} ]; then read word < {folder}/gate; fi\n\
+             exec {}\n",
+            real.display()
+        );
+        let helper = gate.folder.path().join("mcp-bridge-tpm");
+        fs::write(&helper, script).unwrap();
+        fs::set_permissions(&helper, fs::Permissions::from_mode(0o700)).unwrap();
+        let fifo = gate.folder.path().join("gate");
+        assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+        gate
+    }
+
+    fn program(&self) -> std::path::PathBuf {
+        self.folder.path().join("mcp-bridge")
+    }
+
+    fn starts(&self) -> usize {
+        let starts = fs::read_to_string(self.folder.path().join("starts"));
+        starts.unwrap_or_default().lines().count()
+    }
+
+    /// Lets the helper go on that waits: it ends by itself then.
+    fn open(&self) {
+        fs::write(self.folder.path().join("gate"), "go\n").unwrap();
     }
 }
 
