@@ -4,10 +4,13 @@
 mod addresses;
 mod agent;
 mod attribution;
+mod bridges;
 mod check;
+mod clients;
 mod cluster;
 mod cluster_life;
 mod deputy;
+mod doctor;
 mod engine;
 mod explain;
 mod faults;
