@@ -78,11 +78,8 @@ pub(super) fn note(
         }
         Ok(_) => Outcome::Answered,
     };
-    engine.health().note(&snapshot.service_id, outcome);
     let was_sent = sent.as_ref().err().is_none_or(EgressError::sent);
-    if let (true, Some(credential)) = (was_sent, credential) {
-        engine.note_usage(&credential.id, outcome);
-    }
+    engine.note(&snapshot.service_id, credential.filter(|_| was_sent), outcome);
     outcome
 }
 
