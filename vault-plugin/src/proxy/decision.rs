@@ -6,8 +6,9 @@ use vault_sdk::Call;
 
 use super::answer::ProxyResponse;
 use super::credential::Credential;
-use super::request::ProxyRequest;
+use super::headers::parse_method;
 use crate::error::Error;
+use crate::name::Name;
 
 /// The record of one request. It never holds a path, a query, a header or a body.
 pub(super) struct Decision {
@@ -29,19 +30,20 @@ impl Decision {
             request_id: call.id.clone(),
             entity: call.caller.entity_id.clone(),
             display_name: call.caller.display_name.clone(),
-            service: String::new(),
-            method: String::new(),
+            // Also of a request that can't be read otherwise; what is neither a name nor a method
+            // isn't worth a line of the log.
+            service: Name::parse(call.fields.text("service"))
+                .map_or_else(|_| String::new(), |name| name.to_string()),
+            method: match call.fields.text("method") {
+                "" => "GET".to_owned(),
+                given => parse_method(given).map_or_else(|_| String::new(), |m| m.to_string()),
+            },
             credential: String::new(),
             rule: String::new(),
             sending: false,
             ended: false,
             started: Instant::now(),
         }
-    }
-
-    pub(super) fn asked(&mut self, request: &ProxyRequest) {
-        self.service = request.service.to_string();
-        self.method = request.method.to_string();
     }
 
     pub(super) fn uses(&mut self, credential: Option<&Credential>) {
