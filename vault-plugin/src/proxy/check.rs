@@ -185,6 +185,9 @@ async fn probe_once(
         Ok(response) => response.status.as_u16(),
         Err(error) => return Err(stopped(snapshot, error)),
     };
+    if probe.expects(status) {
+        return Ok(Some(status));
+    }
     if let Some(credential) = credential
         && (outcome == Outcome::CredentialRefused || status == 403)
     {
@@ -200,9 +203,6 @@ async fn probe_once(
                 service.placement.written()
             ),
         )));
-    }
-    if probe.expects(status) {
-        return Ok(Some(status));
     }
     Err(Stop::at("upstream")(Failure::new(
         Code::OutcomeUnknown,
