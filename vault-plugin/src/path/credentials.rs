@@ -151,6 +151,8 @@ fn version_paths() -> [Path<Engine>; 3] {
             .fields([
                 fields::NAME,
                 Field::new("version", FieldType::Int, "The version to go back to."),
+                fields::CAS,
+                fields::OPTIONS,
             ])
             .operation(
                 Operation::Update,
@@ -164,6 +166,8 @@ fn version_paths() -> [Path<Engine>; 3] {
             .fields([
                 fields::NAME,
                 Field::new("versions", FieldType::Ints, "The versions to destroy, such as 1,2."),
+                fields::CAS,
+                fields::OPTIONS,
             ])
             .operation(
                 Operation::Update,
@@ -253,18 +257,20 @@ async fn rollback(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error
     let version = version.and_then(|version| u64::try_from(version).ok()).ok_or_else(|| {
         Failure::invalid("version is missing: the one to go back to, such as version=3")
     })?;
+    let cas = cas(&mut call.fields)?;
     let author = author(&call.caller);
-    let made = engine.rollback(call.storage.as_ref(), &name, version, author).await?;
+    let made = engine.rollback(call.storage.as_ref(), &name, version, cas, author).await?;
     Response::data(json!({ "version": made })).map_err(|error| Error::Internal(error.to_string()))
 }
 
 async fn destroy(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let name = name(&call)?;
+    let cas = cas(&mut call.fields)?;
     let given = call.fields.ints("versions").and_then(vault_sdk::Given::value).unwrap_or_default();
     let versions: Result<Vec<u64>, _> = given.into_iter().map(u64::try_from).collect();
     match versions {
         Ok(versions) if !versions.is_empty() => {
-            engine.destroy(call.storage.as_ref(), &name, &versions).await?;
+            engine.destroy(call.storage.as_ref(), &name, &versions, cas).await?;
             Ok(Response::empty())
         }
         Ok(_) | Err(_) => {

@@ -89,6 +89,36 @@ async fn a_mount_may_demand_check_and_set() {
     let mut with_cas = shared;
     with_cas["cas"] = json!(0);
     mount.write("credentials/shared", with_cas).await.unwrap();
+
+    // Going back and destroying are writes of the credential: its current version counts.
+    let (rollback, destroy) = ("credentials/demo/rollback", "credentials/demo/destroy");
+    for (path, change) in [(rollback, json!({ "version": 1 })), (destroy, json!({ "versions": 1 }))]
+    {
+        for (cas, words) in [
+            (json!({}), "check-and-set parameter required for this call"),
+            (json!({ "cas": 1 }), "did not match the current version. The current version is 2"),
+            (json!({ "options": { "cas": 7 } }), "did not match the current version"),
+            (json!({ "cas": 2, "options": { "cas": 1 } }), "two versions"),
+        ] {
+            let text = refusal(mount.write(path, with(&change, &cas)).await);
+            assert!(text.contains(words), "{path} {cas}: {text}");
+        }
+    }
+    assert_eq!(mount.read("credentials/demo").await.unwrap()["current_version"], 2);
+    assert_eq!(mount.count("material/"), 3, "nothing was changed");
+    mount.write(rollback, json!({ "version": 1, "options": { "cas": 2 } })).await.unwrap();
+    mount.write(destroy, json!({ "versions": "1,2", "cas": "3" })).await.unwrap();
+    assert_eq!(mount.count("material/"), 2);
+    // Where it isn't demanded, it still counts when it is given.
+    mount.write("config", json!({ "cas_required": false })).await.unwrap();
+    refusal(mount.write(rollback, json!({ "version": 3, "cas": 2 })).await);
+    mount.write(rollback, json!({ "version": 3 })).await.unwrap();
+}
+
+fn with(change: &Value, more: &Value) -> Value {
+    let mut change = change.clone();
+    change.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    change
 }
 
 #[tokio::test]
@@ -144,11 +174,10 @@ async fn watched() -> (Mount, Upstream, Arc<AtomicU64>) {
 }
 
 fn watched_service(upstream: &Upstream, more: Value) -> Value {
-    let mut service = json!({
+    let service = json!({
         "base_url": upstream.base_url, "ca_cert": upstream.ca, "auth": "bearer", "max_response_bytes": 50,
     });
-    service.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    service
+    with(&service, &more)
 }
 
 /// What LIST, `health` and the catalogs say of a service, which must agree.
