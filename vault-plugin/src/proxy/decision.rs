@@ -1,13 +1,14 @@
-//! One log line for each proxied request: who, where, what was decided, how it ended.
+//! One log line for each proxied request and each probe: who, where, what was decided, how it ended.
 
 use std::time::Instant;
 
+use http::Method;
 use vault_sdk::Call;
 
 use super::answer::ProxyResponse;
 use super::credential::Credential;
 use super::headers::parse_method;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::name::Name;
 
 /// The record of one request. It never holds a path, a query, a header or a body.
@@ -46,6 +47,13 @@ impl Decision {
         }
     }
 
+    /// The record of a probe, whose method the caller doesn't choose.
+    pub(super) fn probe(call: &Call, method: &Method) -> Self {
+        let mut decision = Self::begin(call);
+        decision.method = method.to_string();
+        decision
+    }
+
     pub(super) fn uses(&mut self, credential: Option<&Credential>) {
         if let Some(credential) = credential {
             self.credential = format!("{} v{}", credential.name, credential.version);
@@ -69,6 +77,18 @@ impl Decision {
                 self.write(verdict, failure.code.as_str(), 0);
             }
             Err(Error::Storage(_) | Error::Internal(_)) => self.write("failed", "internal", 0),
+        }
+    }
+
+    /// The end of a probe: what the upstream answered, or the code of what was in the way.
+    pub(super) fn probed(&mut self, outcome: Result<u16, Code>) {
+        self.ended = true;
+        match outcome {
+            Ok(status) => self.write("allowed", "probe", status),
+            Err(code) => {
+                let verdict = if self.sending { "failed" } else { "refused" };
+                self.write(verdict, code.as_str(), 0);
+            }
         }
     }
 
