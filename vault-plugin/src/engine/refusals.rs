@@ -86,6 +86,12 @@ impl RefusalBook {
 }
 
 impl Engine {
+    /// Since when upstreams have refused this version, if they have done so for long enough; in
+    /// seconds since 1970.
+    pub fn refused_since(&self, credential: &Credential) -> Option<u64> {
+        self.refusals.failing_since(&credential.id, credential.version)
+    }
+
     /// Since when the version that a service sends now has been failing.
     pub(super) async fn failing_since(
         &self,
