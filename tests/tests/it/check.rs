@@ -7,6 +7,7 @@ use e2e::certificates::{Authority, HOST_NAME};
 use e2e::cli;
 use e2e::server::Storage;
 use e2e::upstream::Upstream;
+use e2e::wait;
 use e2e::world::{World, definition};
 use serde_json::{Value, json};
 
@@ -19,6 +20,16 @@ async fn each_way_to_fail_has_its_own_stage() {
     assert_eq!(report["verdict"], "ok", "{report}");
     assert_eq!(report["status"], 200, "{report}");
     assert_eq!(upstream.only().header("authorization"), Some(&*format!("Bearer {token}")));
+    let line = wait::until("the probe's decision in the log", async || {
+        let traces = world.server.traces();
+        let (_, log) = traces.iter().find(|(path, _)| path.ends_with("server.log"))?;
+        let log = String::from_utf8_lossy(log);
+        log.lines().find(|line| line.contains("proxy decision")).map(str::to_owned)
+    })
+    .await;
+    for field in ["service=demo", "method=GET", "reason=probe", "status=200", "\"demo v1\""] {
+        assert!(line.contains(field), "{field}: {line}");
+    }
     // Shared for a while: whoever asks next sends nothing.
     assert_eq!(check(&world, "demo").await["verdict"], "ok");
     assert_eq!(upstream.seen().len(), 1);
