@@ -101,7 +101,7 @@ async fn pipeline(
     Ok(ProxyResponse {
         answer,
         rule,
-        refused: credential.map(answer::Refused::of),
+        refused: credential.map(|credential| answer::Refused::of(engine, credential)),
         request_id: call.id,
         revision,
         duration: started.elapsed(),

@@ -228,9 +228,15 @@ async fn a_credential_fails_after_three_refusals_over_a_minute_with_none_accepte
         let (mount, upstream, clock) = watched().await;
         let service = watched_service(&upstream, json!({ "token": "a-revoked-secret" }));
         mount.write("services/demo", service).await.unwrap();
-        calls(&mount, &clock, "demo", row).await;
+        let last = calls(&mount, &clock, "demo", row).await.unwrap();
         assert_eq!(upstream.seen().len(), row.len());
         assert_eq!(state(&mount, "demo").await, expected, "{row:?}");
+        if last["status"] == 401 {
+            // The agent is told as well, with the answer itself.
+            let since = &last["refused_credential"]["failing_since"];
+            let expected = json!((expected == FAILING).then_some("1970-01-01T00:00:00Z"));
+            assert_eq!(since, &expected, "{row:?}");
+        }
     }
 }
 
