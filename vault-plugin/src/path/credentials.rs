@@ -22,7 +22,9 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
         Path::new("credentials", "Lists credentials.").operation(
             Operation::List,
             Effect::Pure,
-            Spec::new("Lists names.").query([fields::AFTER, fields::LIMIT]).list([]),
+            Spec::new("Lists names with non-secret detail.")
+                .query([fields::AFTER, fields::LIMIT])
+                .list([CURRENT, FAILING_SINCE]),
             handler(list),
         ),
         Path::new("credentials/:name", "A shared credential: written, never read back.")
@@ -99,7 +101,7 @@ fn bound() -> [Field; 12] {
 }
 
 /// What is known of a credential, beside its binding.
-fn kept() -> [Field; 6] {
+fn kept() -> [Field; 7] {
     [
         Field::new("owner", FieldType::Str, "operator, or service for a service's own.")
             .read_only(),
@@ -111,12 +113,21 @@ fn kept() -> [Field; 6] {
         Field::new("last_refused_time", FieldType::Str, "When an upstream last refused it.")
             .optional()
             .read_only(),
+        FAILING_SINCE,
         shown_version(),
     ]
 }
 
 const CURRENT: Field =
     Field::new("current_version", FieldType::Int, "The version in use.").read_only();
+
+const FAILING_SINCE: Field = Field::new(
+    "failing_since",
+    FieldType::Str,
+    "Since when upstreams have refused the current version, three times or more over a minute.",
+)
+.optional()
+.read_only();
 
 fn shown_version() -> Field {
     Field::new("versions", FieldType::Pairs, "The versions, by number.").read_only().of([
@@ -182,14 +193,22 @@ fn version_paths() -> [Path<Engine>; 3] {
 
 async fn list(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let mut keys = Vec::new();
+    let mut shown = Map::new();
     for key in call.storage.list(CREDENTIALS).await? {
         if let Ok(name) = crate::name::Name::parse(&key)
-            && engine.credential(call.storage.as_ref(), &name).await?.is_some()
+            && let Some(view) = engine.credential(call.storage.as_ref(), &name).await?
         {
+            let detail = json!({
+                "current_version": view.entry.current,
+                "failing_since": view.failing_since.map(rfc3339),
+            });
+            shown.insert(key.clone(), detail);
             keys.push(key);
         }
     }
-    Ok(Response::list(page(keys, &mut call.fields), Map::new()))
+    let keys = page(keys, &mut call.fields);
+    let detail = keys.iter().filter_map(|key| shown.remove_entry(key)).collect();
+    Ok(Response::list(keys, detail))
 }
 
 async fn exists(engine: Arc<Engine>, call: Call) -> Result<bool, Error> {
@@ -212,6 +231,7 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         "current_version": view.entry.current,
         "last_used_time": usage.last_used.map(rfc3339),
         "last_refused_time": usage.last_refused.map(rfc3339),
+        "failing_since": view.failing_since.map(rfc3339),
         "versions": versions,
     });
     if let (Some(binding), Some(data)) = (view.binding, data.as_object_mut()) {

@@ -182,19 +182,32 @@ fn watched_service(upstream: &Upstream, more: Value) -> Value {
 
 /// What LIST, `health` and the catalogs say of a service, which must agree.
 async fn state(mount: &Mount, name: &str) -> String {
-    let listed = mount.handle(Operation::List, "services/", Value::Null).await.unwrap();
-    let listed = listed.as_data().unwrap()["key_info"][name]["health"].clone();
+    let listed = details(mount, "services/").await[name]["health"].clone();
     let health = mount.read("health").await.unwrap()["services"][name].clone();
     assert_eq!(listed, health["state"]);
     let failing = health["state"] == "credential_failing";
     let catalog = mount.read("catalog").await.unwrap()["services"].clone();
-    let listed = catalog.as_array().unwrap().iter().find(|shown| shown["name"] == name).unwrap();
+    let shown = catalog.as_array().unwrap().iter().find(|shown| shown["name"] == name).unwrap();
     let one = mount.read(&format!("catalog/{name}")).await.unwrap();
-    for shown in [&listed["health"], &one["health"]] {
+    for shown in [&shown["health"], &one["health"]] {
         assert_eq!(shown["code"] == "credential_refused", failing, "{shown}");
         assert_eq!(shown["state"] == "failing" && shown["since"].is_string(), failing, "{shown}");
     }
+    let credential = mount.read(&format!("services/{name}")).await.unwrap()["credential"].clone();
+    let credential = credential.as_str().unwrap();
+    let listed = details(mount, "credentials/").await[credential].clone();
+    let read = mount.read(&format!("credentials/{credential}")).await.unwrap();
+    for shown in [&listed["failing_since"], &read["failing_since"]] {
+        assert_eq!(shown.is_string(), failing, "{shown}");
+    }
+    assert_eq!(listed["current_version"], read["current_version"]);
     health["state"].as_str().unwrap().to_owned()
+}
+
+/// The detail of a list.
+async fn details(mount: &Mount, path: &str) -> Value {
+    let listed = mount.handle(Operation::List, path, Value::Null).await.unwrap();
+    listed.as_data().unwrap()["key_info"].clone()
 }
 
 /// Calls a service at each of the times; gives the last answer, if there was one.
