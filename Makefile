@@ -16,7 +16,7 @@ build: ## Build both programs (release); 7 minutes the first time on 2 cores
 	@test -x target/release/mcp-bridge || echo "Building both programs: about 7 minutes on 2 cores, this once."
 	cargo build --release --locked
 
-dist: ## Build what is handed out, into target/dist: static plugin, bridge, sums, bills of materials
+dist: ## Build what is handed out, into target/dist: static plugin, bridge, sums, SBOMs
 	scripts/dist
 
 demo: build ## See it work: eight shows on a real server, a real upstream and a real MCP client
@@ -28,7 +28,8 @@ dev-vault: build ## Keep a ready server in the foreground (in memory, or kept wi
 	@$(PYTHON) scripts/dev_vault
 
 test: ## Run every test, unit to end-to-end; 7 minutes the first time on 2 cores
-	@scripts/setup server nginx openapi
+	@scripts/setup server nginx openapi clients
+	@scripts/setup agents || echo "The cases with coding agents are left out."
 	@echo "Building and running all tests: about 7 minutes the first time on 2 cores."
 	@scripts/test
 
@@ -42,10 +43,13 @@ check: ## Format, lints, documentation, dependencies
 	@# The bridge's help is written in doc comments: a URL there is text for a terminal.
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::bare-urls" cargo doc --workspace --no-deps --locked --quiet
 	scripts/audit
+	scripts/check-targets
 
-bench: build ## Compare a proxied GET with the upstream alone and with the server's own reads
+bench: build ## Compare a proxied GET with the server's own reads, and the bridge with its peers
 	@scripts/setup server
 	cargo run --release --locked --package e2e --bin bench
+	@scripts/bench-peers
+	cargo run --release --locked --package e2e --bin bench_bridge
 
 proto: ## Generate the protocol bindings anew from proto/
 	UPDATE_BINDINGS=1 cargo test --locked --package proto --test bootstrap

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use store::{Snapshot, Store};
+pub(crate) use store::{Snapshot, Store, unsent};
 
 /// A service's name: safe within a Vault path and within a tool's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

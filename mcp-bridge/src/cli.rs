@@ -4,19 +4,28 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::clients::Client;
+
 /// Lets an AI agent use APIs through HashiCorp Vault or OpenBao.
 ///
 /// Without a command, mcp-bridge serves MCP on stdin and stdout: an MCP client starts it. Vault's
 /// mcp-proxy engine makes the requests and adds the credentials, so that no API key is ever on
 /// this machine.
 #[derive(Debug, Parser)]
-#[command(name = "mcp-bridge", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "mcp-bridge", version, long_version = LONG_VERSION)]
+#[command(max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) settings: Settings,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
+
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nfeatures: credentials from files (AppRole, token); no TPM",
+    "\nprotocols: MCP 2024-11-05 to 2026-07-28 on stdio; TLS 1.2 and 1.3 by rustls with ring",
+);
 
 const AFTER_HELP: &str = "\
 Settings come from flags, then the environment, then the profile of the configuration file, then \
@@ -27,13 +36,16 @@ Examples:
   mcp-bridge                                     serve MCP (what an MCP client runs)
   mcp-bridge call github GET /user               one request, the answer's body on stdout
   mcp-bridge tools                               what an agent on this machine is shown
+  mcp-bridge doctor                              what is wrong, whose fault, what mends it
+  mcp-bridge client-config claude-code --install have Claude Code start this bridge
   mcp-bridge policy github --methods GET,POST    the Vault policy that such an agent needs";
 
 /// Settings that every command shares.
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
-    /// Address of Vault, for example https://vault.example:8200 [env: VAULT_ADDR]
+    /// Address of Vault, for example https://vault.example:8200; several nodes of one cluster with
+    /// commas between [env: VAULT_ADDR]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) address: Option<String>,
     /// Namespace within Vault [env: VAULT_NAMESPACE]
@@ -75,6 +87,9 @@ pub(crate) struct Settings {
     /// What to log on stderr: error, warn, info, debug or a filter [env: MCP_BRIDGE_LOG]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// File that gets the log as well; stderr then keeps to warnings [env: MCP_BRIDGE_LOG_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
 }
 
 /// What the bridge can do.
@@ -86,10 +101,18 @@ pub(crate) enum Command {
     Call(Call),
     /// Show the tools and services as an agent on this machine sees them
     Tools(Tools),
+    /// Show what this machine's bridge works with: settings, credential, token, services
+    Status(Status),
     /// Check step by step whether an agent on this machine can work, and say what to mend
-    Doctor,
+    Doctor(Doctor),
     /// Print the Vault policy that an agent needs for some services
     Policy(Policy),
+    /// Print the entry for an MCP client's configuration, or install it there
+    ClientConfig(ClientConfig),
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Print the manual page
+    Man(Manual),
 }
 
 /// Arguments of `serve`.
@@ -125,6 +148,9 @@ pub(crate) struct Call {
     /// Request body as it is: text, @FILE, or - for stdin
     #[arg(long, value_name = "TEXT|@FILE|-")]
     pub(crate) data: Option<String>,
+    /// Send nothing: show what Vault's policy and the engine say of the call
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// What to print
     #[arg(long, value_enum, default_value_t = Output::Body)]
     pub(crate) output: Output,
@@ -158,6 +184,77 @@ pub(crate) struct Tools {
     /// Print the tools as JSON, schemas included
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+#[command(after_help = EXITS)]
+pub(crate) struct Status {
+    /// Ask nothing of Vault: tell what this machine alone knows
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+#[command(after_help = EXITS)]
+pub(crate) struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const EXITS: &str = "\
+Exit status, by the first link that doesn't hold: 0 all hold; 2 configuration; 20 Vault can't be \
+reached or can't work; 21 the credential can't be read or is refused; 1 a later one.";
+
+/// Arguments of `client-config`.
+#[derive(Args, Debug)]
+#[command(after_help = CLIENT_CONFIG_AFTER_HELP)]
+pub(crate) struct ClientConfig {
+    /// The MCP client
+    #[arg(value_enum)]
+    pub(crate) client: Client,
+    /// Write the entry to the client's own file; its other entries and comments stay
+    #[arg(long, conflicts_with = "uninstall")]
+    pub(crate) install: bool,
+    /// Take the entry out of the client's own file
+    #[arg(long)]
+    pub(crate) uninstall: bool,
+    /// The entry's name, which models see in each tool's name
+    #[arg(long, default_value = "apis")]
+    pub(crate) name: String,
+    /// Another file than the client's usual one, for example a project's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+const CLIENT_CONFIG_AFTER_HELP: &str = "\
+Settings that flags and environment give now go into the entry as flags; what the configuration \
+file gives is found there again. No secret is ever written.
+
+Examples:
+  mcp-bridge client-config claude-code --install
+  mcp-bridge client-config cursor --install --file .cursor/mcp.json
+  mcp-bridge client-config codex --uninstall";
+
+/// Arguments of `completions`.
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Args, Debug)]
+pub(crate) struct Manual {
+    /// Write this page and one for each command into a directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// Arguments of `policy`.

@@ -1,8 +1,13 @@
 //! Runs the commands, each in its own file, on one small runtime.
 
 pub(crate) mod call;
+pub(crate) mod client_config;
+pub(crate) mod clients;
 pub(crate) mod doctor;
+mod dry_run;
+pub(crate) mod manual;
 pub(crate) mod policy;
+mod report;
 pub(crate) mod serve;
 pub(crate) mod tools;
 
@@ -17,8 +22,11 @@ use crate::{logging, process};
 fn prepare(settings: &cli::Settings, operator: OperatorToken) -> Result<Config, CommandError> {
     let environment = Environment::of_process();
     let config = Config::load(settings, &environment, operator)?;
-    logging::start(config.log.as_deref()).map_err(ConfigErrors::from)?;
+    logging::start(&config.log).map_err(ConfigErrors::from)?;
     process::install_tls_provider();
+    for ignored in &config.ignored {
+        tracing::warn!("{ignored}");
+    }
     if config.vault.is_plain_and_far() {
         tracing::warn!("Vault's address is plain http to another machine: tokens can be read");
     }

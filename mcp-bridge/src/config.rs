@@ -1,5 +1,6 @@
 //! Turns flags, environment and file into settings that can be used as they are.
 
+mod address;
 mod file;
 mod layer;
 pub(crate) mod names;
@@ -31,15 +32,31 @@ pub(crate) struct Config {
     pub(crate) structured_results: bool,
     /// Where the last catalog is kept, if anywhere.
     pub(crate) cache_dir: Option<PathBuf>,
-    /// What to log, if not the default.
-    pub(crate) log: Option<String>,
+    /// What to log, and where.
+    pub(crate) log: Log,
+    /// The configuration file that was read, if any.
+    pub(crate) file: Option<PathBuf>,
+    /// The profile of the file that was chosen, if any.
+    pub(crate) profile: Option<String>,
+    /// What was set but isn't followed, and why: for whoever reads stderr.
+    pub(crate) ignored: Vec<String>,
+}
+
+/// What to log, and where.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    /// The filter, if not the default.
+    pub(crate) filter: Option<String>,
+    /// The file that gets the log, beside what stderr gets.
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Where Vault is and how it is recognised.
 #[derive(Clone, Debug)]
 pub(crate) struct VaultServer {
-    /// The server's address, its path ending in `/`.
-    pub(crate) address: Url,
+    /// The server's address, its path ending in `/`; several if they are nodes of one cluster. At
+    /// least one.
+    pub(crate) addresses: Vec<Url>,
     /// The namespace that every request names.
     pub(crate) namespace: Option<String>,
     /// Authorities to trust instead of the system's.
@@ -53,9 +70,17 @@ pub(crate) struct VaultServer {
 impl VaultServer {
     /// Whether a token would cross the network in clear.
     pub(crate) fn is_plain_and_far(&self) -> bool {
-        let host = self.address.host_str().unwrap_or_default();
-        let near = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-        self.address.scheme() == "http" && !near
+        self.addresses.iter().any(|address| {
+            let host = address.host_str().unwrap_or_default();
+            let near = host == "localhost" || host == "[::1]" || host.starts_with("127.");
+            address.scheme() == "http" && !near
+        })
+    }
+
+    /// The addresses as one text.
+    pub(crate) fn names(&self) -> String {
+        let names = self.addresses.iter().map(Url::as_str).collect::<Vec<_>>();
+        names.join(", ")
     }
 }
 
@@ -179,6 +204,12 @@ impl Environment {
     pub(crate) fn var(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
+
+    /// The user's home directory.
+    pub(crate) fn home(&self) -> Option<PathBuf> {
+        let name = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+        self.var(name).map(PathBuf::from)
+    }
 }
 
 /// Whether an operator's `VAULT_TOKEN` may serve as the credential.
@@ -203,13 +234,15 @@ impl Config {
     ) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         let mut layers = vec![Layer::of_flags(flags), Layer::of_environment(environment)];
-        match file::load(flags, environment) {
-            Ok(from_file) => layers.extend(from_file),
-            Err(error) => errors.push(error),
-        }
+        let file = file::load(flags, environment).unwrap_or_else(|error| {
+            errors.push(error);
+            file::Loaded::default()
+        });
+        layers.extend(file.layers);
         let mut layers = Layers::new(layers, errors);
 
-        let address = layers.address();
+        let ignored = layers.keep_credential_home();
+        let addresses = layers.addresses();
         let mount = layers.mount(names::MOUNT, |layer| &layer.mount, Mount::ENGINE);
         let credential = layers.credential(Mount::APPROLE, || {
             (operator_token == OperatorToken::Fallback)
@@ -218,16 +251,19 @@ impl Config {
         });
         let identity = layers.identity();
         let services = layers.services();
-        let server_name = layers.server_name(address.as_ref());
-        let server = |address| VaultServer {
-            address,
+        let server_name = layers.server_name(addresses.as_deref());
+        let server = |addresses| VaultServer {
+            addresses,
             namespace: layers.namespace(),
             ca_cert: layers.path(|layer| &layer.ca_cert),
             identity,
             server_name,
         };
-        let vault = address.map(server);
-        let log = layers.text(|layer| &layer.log);
+        let vault = addresses.map(server);
+        let log = Log {
+            filter: layers.text(|layer| &layer.log),
+            file: layers.path(|layer| &layer.log_file),
+        };
         let structured_results = layers.flag(|layer| layer.structured_results);
         match (vault, mount, credential, layers.into_errors()) {
             (Some(vault), Some(mount), Some(credential), errors) if errors.is_empty() => Ok(Self {
@@ -238,6 +274,9 @@ impl Config {
                 structured_results,
                 cache_dir: cache_dir(environment),
                 log,
+                file: file.path,
+                profile: file.profile,
+                ignored: ignored.into_iter().collect(),
             }),
             (_, _, _, errors) => Err(ConfigErrors(errors)),
         }
@@ -247,7 +286,7 @@ impl Config {
 fn cache_dir(environment: &Environment) -> Option<PathBuf> {
     let base = match environment.var("XDG_CACHE_HOME") {
         Some(path) => PathBuf::from(path),
-        None => PathBuf::from(environment.var("HOME")?).join(".cache"),
+        None => environment.home()?.join(".cache"),
     };
     base.is_absolute().then(|| base.join("mcp-bridge"))
 }

@@ -19,6 +19,12 @@ pub(crate) enum Exit {
     Unavailable,
     /// The upstream answered 4xx or 5xx, or failed.
     Upstream,
+    /// `doctor` found a late link that doesn't hold: mount, policy, service or client.
+    Broken,
+    /// `doctor` or `status` found that Vault can't be reached or can't work.
+    VaultUnreachable,
+    /// `doctor` or `status` found that the credential can't be read or is refused.
+    CredentialRefused,
 }
 
 impl From<Exit> for ExitCode {
@@ -29,6 +35,9 @@ impl From<Exit> for ExitCode {
             Exit::Refused => 3,
             Exit::Unavailable => 4,
             Exit::Upstream => 22,
+            Exit::Broken => 1,
+            Exit::VaultUnreachable => 20,
+            Exit::CredentialRefused => 21,
         })
     }
 }
@@ -229,23 +238,7 @@ impl CallError {
                 )
             }
             Self::CredentialRefused { service, mount, credential, request_id } => {
-                let stored = credential.as_ref().map_or_else(String::new, |credential| {
-                    let day = credential.stored.get(..10).unwrap_or_default();
-                    format!(" (version {}, stored {day})", credential.version)
-                });
-                let place = match credential {
-                    Some(credential) if credential.name != *service => {
-                        format!("credentials/{}", credential.name)
-                    }
-                    Some(_) | None => format!("services/{service}"),
-                };
-                format!(
-                    "\"{service}\" answered 401: it refused the credential that Vault \
-                     holds{stored}. This isn't your mistake and you can't fix it; don't ask the \
-                     user for a key. Tell the user that an operator must renew it: vault write \
-                     {mount}/{place} token=-{}",
-                    with_id(request_id.as_deref())
-                )
+                refused(service, mount, credential.as_deref()) + &with_id(request_id.as_deref())
             }
             Self::Engine { text, .. } => text.clone(),
             Self::OutcomeUnknown { service, cause, read } => {
@@ -274,6 +267,33 @@ impl CallError {
                 .to_owned(),
         }
     }
+}
+
+/// An upstream's 401, in words that never lead a model to ask its user for a key.
+fn refused(service: &str, mount: &str, credential: Option<&RefusedCredential>) -> String {
+    let advice = "This isn't your mistake and you can't fix it; don't ask the user for a key. \
+                  Tell the user that an operator must";
+    let Some(credential) = credential else {
+        return format!(
+            "\"{service}\" answered 401: it demands a credential, and Vault sends it none. \
+             {advice} store one: vault write {mount}/services/{service} auth=bearer token=-"
+        );
+    };
+    let place = if credential.name == service {
+        format!("services/{service}")
+    } else {
+        format!("credentials/{}", credential.name)
+    };
+    let failing = match &credential.failing_since {
+        Some(since) => format!("; credential_failing since {since}"),
+        None => String::new(),
+    };
+    format!(
+        "\"{service}\" answered 401: it refused the credential that Vault holds (version {}, stored \
+         {}{failing}). {advice} renew it: vault write {mount}/{place} token=-",
+        credential.version,
+        credential.stored.get(..10).unwrap_or_default()
+    )
 }
 
 fn unknown_service(service: &str, callable: &[String]) -> String {

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod error;
 mod logging;
+mod private;
 mod process;
 mod proxy;
 mod secret;
@@ -35,8 +36,14 @@ fn main() -> ExitCode {
         Some(Command::Serve(arguments)) => commands::serve::run(&cli.settings, &arguments),
         Some(Command::Call(arguments)) => commands::call::run(&cli.settings, &arguments),
         Some(Command::Tools(arguments)) => commands::tools::run(&cli.settings, &arguments),
-        Some(Command::Doctor) => commands::doctor::run(&cli.settings),
+        Some(Command::Status(arguments)) => commands::doctor::status(&cli.settings, &arguments),
+        Some(Command::Doctor(arguments)) => commands::doctor::run(&cli.settings, &arguments),
         Some(Command::Policy(arguments)) => commands::policy::run(&cli.settings, &arguments),
+        Some(Command::ClientConfig(arguments)) => {
+            commands::client_config::run(&cli.settings, &arguments)
+        }
+        Some(Command::Completions(arguments)) => commands::manual::completions(&arguments),
+        Some(Command::Man(arguments)) => commands::manual::man(&arguments),
     };
     match outcome {
         Ok(exit) => exit.into(),

@@ -2,8 +2,6 @@
 
 use std::io::Write as _;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-
 use crate::error::CommandError;
 
 /// Keeps the memory of this process, which holds a Vault token, out of core dumps and away from
@@ -11,8 +9,58 @@ use crate::error::CommandError;
 ///
 /// Best effort: a kernel that refuses is no reason not to serve.
 pub(crate) fn harden() {
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+}
+
+/// Whether this process runs as the system's administrator, whom no file permission stops.
+pub(crate) fn is_root() -> bool {
+    #[cfg(unix)]
+    {
+        rustix::process::geteuid().is_root()
+    }
+    #[cfg(not(unix))]
+    {
+        false
+    }
+}
+
+/// Waits for the signal that ends a process: SIGTERM or SIGINT, or Ctrl-C where there are no
+/// signals.
+///
+/// # Errors
+///
+/// [`CommandError::Start`] when the operating system delivers none.
+pub(crate) fn end_signal() -> Result<impl Future<Output = ()>, CommandError> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let refused = |_| CommandError::Start("the operating system delivers no signals");
+        let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        Ok(async {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
 }
 
 /// Names the one TLS provider of this program, before the first client is built.

@@ -94,6 +94,9 @@ pub(crate) struct RefusedCredential {
     pub(crate) version: u64,
     /// When that was stored (RFC 3339).
     pub(crate) stored: String,
+    /// Since when it has been refused, if that is no accident (RFC 3339).
+    #[serde(default)]
+    pub(crate) failing_since: Option<String>,
 }
 
 /// Sends a call once.
@@ -104,7 +107,7 @@ pub(crate) struct RefusedCredential {
 /// agent.
 pub(crate) async fn send(store: &Store, call: &ProxyRequest) -> Result<Answer, CallError> {
     let path = format!("{}/proxy/{}/{}", store.mount(), call.service, call.method);
-    let request = Request::post(path, body(call)).with_timeout(LIMIT);
+    let request = Request::post(path, Value::Object(fields(call)).to_string()).with_timeout(LIMIT);
     let reply = match store.session().request(&request).await {
         Ok(reply) => reply,
         Err(SessionError::Login(error)) => return Err(CallError::Login(error)),
@@ -125,6 +128,7 @@ pub(crate) async fn send(store: &Store, call: &ProxyRequest) -> Result<Answer, C
         duration_ms = answer.duration_ms,
         "called"
     );
+    store.saw_permitted(&call.service, call.method).await;
     if let Some(revision) = &answer.catalog_revision {
         store.saw_revision(revision);
     }
@@ -139,8 +143,8 @@ pub(crate) async fn send(store: &Store, call: &ProxyRequest) -> Result<Answer, C
     Ok(answer)
 }
 
-/// Writes the engine's request body.
-fn body(call: &ProxyRequest) -> Vec<u8> {
+/// The engine's fields of a call.
+pub(crate) fn fields(call: &ProxyRequest) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("path".to_owned(), Value::from(call.path.as_str()));
     if !call.query.is_empty() {
@@ -159,7 +163,7 @@ fn body(call: &ProxyRequest) -> Vec<u8> {
     if let Some((field, value)) = payload {
         body.insert(field.to_owned(), value);
     }
-    Value::Object(body).to_string().into_bytes()
+    body
 }
 
 /// Cuts a text into strings that Vault takes: it refuses strings of over 1 MiB.
@@ -271,6 +275,9 @@ async fn of_engine(store: &Store, call: &ProxyRequest, error: EngineError) -> Ca
                 request_id,
             };
         }
+        EngineCode::OutcomeUnknown if text.contains("repeat") && !call.method.is_safe() => {
+            advise(&text, "proxy_read", "Use proxy_read for that, then decide.")
+        }
         EngineCode::OutcomeUnknown => advise(
             &text,
             "repeat",
@@ -289,23 +296,20 @@ async fn of_engine(store: &Store, call: &ProxyRequest, error: EngineError) -> Ca
             advise(&text, "Allowed:", &advice)
         }
         EngineCode::Busy => advise(&text, "again", "Nothing was sent. Try again in a few seconds."),
-        EngineCode::ServiceDisabled | EngineCode::Paused => advise(
+        EngineCode::ServiceDisabled | EngineCode::Paused => for_the_user(
             &text,
-            "operator",
             "Nothing was sent. Retrying won't help. Tell the user; an operator switched it off.",
         ),
         EngineCode::CredentialMissing
         | EngineCode::CredentialExpired
         | EngineCode::BindingChanged
-        | EngineCode::AddressForbidden => advise(
+        | EngineCode::AddressForbidden => for_the_user(
             &text,
-            "operator",
             "Nothing was sent. This isn't your mistake. Tell the user that an operator must \
              mend it.",
         ),
-        EngineCode::UpstreamUnreachable | EngineCode::TlsFailed => advise(
+        EngineCode::UpstreamUnreachable | EngineCode::TlsFailed => for_the_user(
             &text,
-            "the user",
             "Nothing was sent. Not your mistake. Try once more in a minute; then tell the user \
              that the service seems to be down.",
         ),
@@ -325,13 +329,27 @@ fn advise(text: &str, mark: &str, advice: &str) -> String {
     if text.contains(mark) { String::new() } else { format!(" {advice}") }
 }
 
+/// The advice on what only an operator can mend, who doesn't read what the agent does: where the
+/// engine's text names the operator, it remains to pass it on.
+fn for_the_user(text: &str, advice: &str) -> String {
+    let advised = text.contains("the user") || text.contains("once more");
+    match (advised, text.contains("operator")) {
+        (true, _) => String::new(),
+        (false, false) => format!(" {advice}"),
+        (false, true) if text.ends_with('.') => " Tell the user.".to_owned(),
+        // It ends with a command to be typed.
+        (false, true) => " (tell the user)".to_owned(),
+    }
+}
+
 /// The error of a name that the agent can't call.
 pub(crate) fn unknown(store: &Store, service: &str, request_id: Option<String>) -> CallError {
     let callable = store.snapshot().catalog.map(|c| c.callable_names()).unwrap_or_default();
     CallError::UnknownService { service: service.to_owned(), callable, request_id }
 }
 
-fn policy_flags(mount: &Mount) -> String {
+/// What has to follow `mcp-bridge policy …` for a mount, if it isn't the default.
+pub(crate) fn policy_flags(mount: &Mount) -> String {
     if mount.as_str() == Mount::ENGINE { String::new() } else { format!(" --mount {mount}") }
 }
 
@@ -357,5 +375,9 @@ mod tests {
     fn advice_is_given_once() {
         assert_eq!(advise("Don't repeat it.", "repeat", "Don't repeat it."), "");
         assert_eq!(advise("It hung.", "repeat", "Don't repeat it."), " Don't repeat it.");
+        assert_eq!(for_the_user("It's down.", "Tell the user."), " Tell the user.");
+        assert_eq!(for_the_user("Down. Then tell the user.", "Wait."), "");
+        assert_eq!(for_the_user("An operator must look.", "Wait."), " Tell the user.");
+        assert_eq!(for_the_user("An operator: write a=b", "Wait."), " (tell the user)");
     }
 }

@@ -8,6 +8,8 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
+use crate::private;
+
 /// The largest secret file that is read, in bytes: a token or a secret_id is far below.
 const MAX_FILE_BYTES: u64 = 16 * 1024;
 
@@ -144,10 +146,7 @@ fn printable(value: &str) -> Result<SecretString, SecretError> {
 }
 
 fn warn_if_shared(path: &Path, file: &std::fs::File) {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let shared = file.metadata().is_ok_and(|data| data.permissions().mode() & 0o077 != 0);
-    if shared {
+    if file.metadata().is_ok_and(|data| private::is_shared(&data)) {
         tracing::warn!(path = %path.display(), "other users may read this secret file: chmod 600");
     }
 }

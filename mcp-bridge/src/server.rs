@@ -1,5 +1,6 @@
 //! Answers MCP requests of every revision: lists tools, calls them, tells of changes.
 
+mod gate;
 mod stdio;
 
 use std::future::Future;
@@ -19,7 +20,8 @@ use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{Peer, RoleServer, ServerHandler};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use stdio::{Gate, stdio};
+pub(crate) use gate::Gate;
+pub(crate) use stdio::stdio;
 
 use crate::catalog::{Snapshot, Store};
 use crate::error::CallError;
@@ -80,7 +82,12 @@ impl Server {
                 continue;
             }
             known = now;
-            if known != *self.listed() && tell().await.is_err() {
+            // Who has listed nothing yet has nothing that is out of date.
+            let outdated = {
+                let listed = self.listed();
+                !listed.is_empty() && known != *listed
+            };
+            if outdated && tell().await.is_err() {
                 return;
             }
         }

@@ -90,6 +90,7 @@ impl Tools {
 
     async fn list(&self, arguments: JsonObject) -> Result<CallToolResult, CallError> {
         let arguments = Arguments::new(arguments, &["service"])?;
+        self.store.doubt_refused().await;
         let catalog = self.store.refresh().await?;
         let text = match arguments.text("service")? {
             None => list::overview(&catalog),

@@ -47,8 +47,34 @@ pub(crate) enum ConnectFault {
     Timeout,
     /// The server's certificate isn't trusted, or TLS failed otherwise.
     #[error("TLS failed")]
-    Tls,
+    Tls(TlsFault),
     /// Anything else.
     #[error("no connection")]
+    Other,
+}
+
+/// Which part of TLS failed, for operators; an agent could do nothing about any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TlsFault {
+    /// The certificate's time has passed.
+    #[error("Vault's certificate has expired")]
+    Expired,
+    /// The certificate's time hasn't come, or this machine's clock is behind.
+    #[error("Vault's certificate isn't valid yet")]
+    NotYetValid,
+    /// The certificate is another name's.
+    #[error("Vault's certificate is for another name")]
+    WrongName,
+    /// No trusted authority issued the certificate.
+    #[error("Vault's certificate comes from an authority that isn't trusted here")]
+    UnknownIssuer,
+    /// What answered spoke no TLS.
+    #[error("what answers there speaks no TLS")]
+    NoTls,
+    /// The server refused this machine's certificate, or wants one.
+    #[error("Vault wants a client certificate, or refuses the one it got")]
+    ClientCertificate,
+    /// Anything else; the log has the library's text.
+    #[error("the TLS handshake failed")]
     Other,
 }

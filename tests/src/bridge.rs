@@ -1,7 +1,7 @@
 //! The real bridge as a child process, spoken to in JSON lines.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Bridge {
     /// Starts the bridge with the credential of `role` and shakes hands as a 2025 client.
     pub async fn start(address: &str, role: &AppRole) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut process = command(address, role, directory.path().into())
+        let mut process = command(address, role, directory.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(fs::File::create(directory.path().join("stderr")).expect("a file"))
@@ -81,7 +81,7 @@ impl Bridge {
             let line = line.unwrap_or_else(|| panic!("the bridge left: {}", self.errors()));
             self.transcript.push_str(&line);
             self.transcript.push('\n');
-            let message: Value = serde_json::from_str(&line).expect("stdout carries JSON alone");
+            let message = message(&line);
             if message["id"] == id {
                 assert!(message["error"].is_null(), "{message}");
                 return message["result"].clone();
@@ -97,8 +97,16 @@ impl Bridge {
 
     /// Closes the input, as a client that leaves, and waits for a clean end.
     pub async fn leave(self) -> String {
-        let Self { mut process, input, directory, transcript, .. } = self;
+        let Self { mut process, input, mut output, directory, mut transcript, .. } = self;
         drop(input);
+        let rest = async {
+            while let Some(line) = output.next_line().await.expect("a line") {
+                message(&line);
+                transcript.push_str(&line);
+                transcript.push('\n');
+            }
+        };
+        tokio::time::timeout(LIMIT, rest).await.expect("the end of its output in time");
         let status = tokio::time::timeout(Duration::from_secs(10), process.wait());
         let status = status.await.expect("an end in time").expect("a status");
         assert!(status.success(), "{status}");
@@ -132,6 +140,13 @@ impl Bridge {
     }
 }
 
+/// Reads a line of its standard output, which carries MCP messages alone.
+fn message(line: &str) -> Value {
+    let message: Value = serde_json::from_str(line).expect("stdout carries JSON alone");
+    assert_eq!(message["jsonrpc"], "2.0", "stdout carries JSON-RPC alone: {line}");
+    message
+}
+
 impl ToolResult {
     /// Reads an MCP `CallToolResult`.
     pub fn of(result: &Value) -> Self {
@@ -144,7 +159,7 @@ impl ToolResult {
 /// Runs a sub-command of the bridge to its end.
 pub async fn run(address: &str, role: &AppRole, arguments: &[&str]) -> std::process::Output {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    command(address, role, directory.path().into())
+    command(address, role, directory.path())
         .args(arguments)
         .stdin(Stdio::null())
         .output()
@@ -152,17 +167,22 @@ pub async fn run(address: &str, role: &AppRole, arguments: &[&str]) -> std::proc
         .expect("the bridge")
 }
 
-fn command(address: &str, role: &AppRole, home: PathBuf) -> Command {
+/// What a bridge needs in its environment, for whoever starts it.
+pub fn environment(address: &str, role: &AppRole, home: &Path) -> Vec<(&'static str, String)> {
+    let text = |path: PathBuf| path.display().to_string();
+    vec![
+        ("HOME", text(home.into())),
+        ("XDG_CACHE_HOME", text(home.join("cache"))),
+        ("XDG_CONFIG_HOME", text(home.join("config"))),
+        ("VAULT_ADDR", address.to_owned()),
+        ("MCP_BRIDGE_ROLE_ID_FILE", text(role.role_id_file())),
+        ("MCP_BRIDGE_SECRET_ID_FILE", text(role.secret_id_file())),
+    ]
+}
+
+fn command(address: &str, role: &AppRole, home: &Path) -> Command {
     let mut command = Command::new(programs::bridge());
     // Nothing of the developer's own environment may decide a test.
-    command
-        .env_clear()
-        .env("HOME", &home)
-        .env("XDG_CACHE_HOME", home.join("cache"))
-        .env("XDG_CONFIG_HOME", home.join("config"))
-        .env("VAULT_ADDR", address)
-        .env("MCP_BRIDGE_ROLE_ID_FILE", role.role_id_file())
-        .env("MCP_BRIDGE_SECRET_ID_FILE", role.secret_id_file())
-        .kill_on_drop(true);
+    command.env_clear().envs(environment(address, role, home)).kill_on_drop(true);
     command
 }

@@ -29,6 +29,16 @@ impl Capabilities {
         self.permitted.remove(name);
     }
 
+    /// Forgets the services of which nothing is permitted, as many as one question can ask of
+    /// again.
+    pub(super) fn forget_refused(&mut self) {
+        let refused = self.permitted.iter().filter(|(_, methods)| methods.is_empty());
+        let refused = refused.map(|(name, _)| name.clone());
+        for name in refused.take(BATCH / Method::ALL.len()).collect::<Vec<_>>() {
+            self.forget(&name);
+        }
+    }
+
     /// Learns what isn't known yet of some services.
     ///
     /// # Errors
@@ -52,7 +62,8 @@ impl Capabilities {
                 .flat_map(|name| Method::ALL.map(|method| path(mount, name, method)))
                 .collect::<Vec<_>>();
             let body = serde_json::json!({ "paths": paths }).to_string();
-            let reply = session.request(&Request::post("sys/capabilities-self", body)).await?;
+            let request = Request::post("sys/capabilities-self", body).asking_on();
+            let reply = session.request(&request).await?;
             let answer = match reply.status {
                 200 => serde_json::from_slice::<Answer>(&reply.body).ok().map(|a| a.data),
                 status => {

@@ -1,11 +1,10 @@
 //! Keeps the last catalog on disk, so that the next start can answer at once. It holds no secret.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Catalog;
+use crate::private;
 
 /// The file of one server, namespace, mount and credential.
 #[derive(Debug)]
@@ -33,27 +32,12 @@ impl Saved {
 
     fn write(&self, catalog: &Catalog) -> std::io::Result<()> {
         let dir = self.0.parent().unwrap_or(Path::new("."));
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        // Several bridges may write at once: each has a file of its own until the rename.
-        let temporary = self.0.with_extension(format!("{}.tmp", std::process::id()));
-        let _ = std::fs::remove_file(&temporary);
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        let written = serde_json::to_vec(catalog)
-            .map_err(std::io::Error::other)
-            .and_then(|bytes| file.write_all(&bytes))
-            .and_then(|()| std::fs::rename(&temporary, &self.0));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&temporary);
-        }
-        written
+        private::make_dir(dir)?;
+        private::replace(&self.0, &serde_json::to_vec(catalog).map_err(std::io::Error::other)?)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 

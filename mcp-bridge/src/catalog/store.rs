@@ -53,11 +53,11 @@ impl Store {
     pub(crate) fn new(config: Config) -> Self {
         let credential = format!("{:?}", config.credential);
         let session = Session::new(Client::new(config.vault), config.credential);
-        let (address, namespace) = session.server();
+        let server = session.server();
         let saved = config.cache_dir.as_deref().map(|dir| {
-            let belongs_to =
-                [address, namespace.unwrap_or_default(), config.mount.as_str(), &credential];
-            Saved::new(dir, &belongs_to)
+            let (addresses, namespace) = (server.names(), server.namespace.as_deref());
+            let namespace = namespace.unwrap_or_default();
+            Saved::new(dir, &[&addresses, namespace, config.mount.as_str(), &credential])
         });
         let catalog = saved.as_ref().and_then(Saved::load).map(Arc::new);
         Self {
@@ -118,6 +118,23 @@ impl Store {
     /// than expected.
     pub(crate) async fn doubt(&self, name: &ServiceName) {
         self.refreshing.lock().await.forget(name);
+    }
+
+    /// Has the next refresh ask again for services of which nothing was permitted: an agent that
+    /// asks what it may call may have been allowed more since.
+    pub(crate) async fn doubt_refused(&self) {
+        self.refreshing.lock().await.forget_refused();
+    }
+
+    /// Takes note that Vault let a call pass. If that is news, the operator has changed the policy.
+    pub(crate) async fn saw_permitted(&self, name: &ServiceName, method: Method) {
+        let known = self.snapshot().catalog.is_some_and(|catalog| {
+            catalog.find(name.as_str()).is_some_and(|s| !s.permitted.contains(&method))
+        });
+        if known {
+            self.doubt(name).await;
+            self.stale.notify_one();
+        }
     }
 
     /// Keeps the catalog fresh: until the first is there, after hints, and regularly while anybody

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use rmcp::model::JsonObject;
 use serde_json::{Map, Value};
 
+use super::dry_run;
 use crate::catalog::Store;
 use crate::cli::{self, Output};
 use crate::config::OperatorToken;
@@ -26,8 +27,17 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Call) -> Result<Exi
     let data = arguments.data.as_deref().map(read_data).transpose()?;
     let config = super::prepare(settings, OperatorToken::Fallback)?;
     let output = arguments.output;
+    let dry = arguments.dry_run;
     super::block_on(async move {
         let store = Arc::new(Store::new(config));
+        if dry {
+            let outcome = match request(&store, fields, data) {
+                Ok(request) => dry_run::run(&store, &request, output == Output::Json).await,
+                Err(error) => Err(error.into()),
+            };
+            store.session().revoke().await;
+            return outcome;
+        }
         let outcome = call(&store, fields, data).await;
         store.session().revoke().await;
         let (request, answer) = outcome?;
@@ -41,6 +51,16 @@ async fn call(
     fields: JsonObject,
     data: Option<Vec<u8>>,
 ) -> Result<(ProxyRequest, Answer), CallError> {
+    let request = request(store, fields, data)?;
+    let answer = proxy::send(store, &request).await?;
+    Ok((request, answer))
+}
+
+fn request(
+    store: &Arc<Store>,
+    fields: JsonObject,
+    data: Option<Vec<u8>>,
+) -> Result<ProxyRequest, CallError> {
     let mut request = Tools::new(Arc::clone(store), false).request(fields)?;
     if let Some(data) = data {
         request.payload = match String::from_utf8(data) {
@@ -48,8 +68,7 @@ async fn call(
             Err(error) => Payload::Bytes(error.into_bytes()),
         };
     }
-    let answer = proxy::send(store, &request).await?;
-    Ok((request, answer))
+    Ok(request)
 }
 
 /// Writes the arguments as an agent would, so that both are read by the same rules.

@@ -1,75 +1,111 @@
-//! Checks step by step whether an agent on this machine can work.
+//! Checks each link between agent and service in order, and says what mends the one that broke.
+
+mod local;
+mod server;
+mod session;
 
 use crate::catalog::Store;
 use crate::cli;
-use crate::config::OperatorToken;
-use crate::error::{CallError, CommandError, Exit};
+use crate::config::{Environment, OperatorToken};
+use crate::error::{CommandError, Exit};
 use crate::process;
-use crate::vault::{LoginError, Unavailable};
 
-/// Checks settings, Vault, login and catalog, and prints a line for each.
+use super::report::{Fault, Report};
+
+/// The links that need Vault, in order.
+const REMOTE: [&str; 7] = ["network", "TLS", "Vault", "login", "mount", "policy", "services"];
+
+/// How far to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Every link.
+    All,
+    /// What this machine alone can tell.
+    Offline,
+    /// This machine and Vault, but no client's files.
+    Status,
+}
+
+/// Checks every link.
 ///
 /// # Errors
 ///
-/// [`CommandError`] at the first step that fails, after the lines of those that didn't.
-pub(crate) fn run(settings: &cli::Settings) -> Result<Exit, CommandError> {
-    let config = super::prepare(settings, OperatorToken::Ignored)?;
-    let mut lines =
-        format!("ok    settings: Vault at {}, engine at {}/\n", config.vault.address, config.mount);
-    super::block_on(async move {
-        let store = Store::new(config);
-        let outcome = store.refresh().await;
-        store.session().revoke().await;
-        let failed = match &outcome {
-            Ok(_) => None,
-            Err(CallError::Unavailable(Unavailable::NotMounted)) => Some("engine"),
-            Err(CallError::Unavailable(_) | CallError::Login(LoginError::Unavailable(_))) => {
-                Some("Vault")
-            }
-            Err(
-                CallError::Login(_)
-                | CallError::Invalid(_)
-                | CallError::UnknownService { .. }
-                | CallError::NotPermitted { .. }
-                | CallError::CredentialRefused { .. }
-                | CallError::Engine { .. }
-                | CallError::OutcomeUnknown { .. }
-                | CallError::Busy { .. }
-                | CallError::Cancelled,
-            ) => Some("login"),
-        };
-        for step in ["Vault", "login", "engine"] {
-            if failed == Some(step) {
-                lines.push_str(&format!("FAIL  {step}: {}\n", hint(step)));
-                break;
-            }
-            lines.push_str(&format!("ok    {step}\n"));
-        }
-        if let Ok(catalog) = &outcome {
-            let names = catalog.callable_names();
-            lines.push_str(&if names.is_empty() {
-                format!(
-                    "none  services: the policy allows no call; mcp-bridge policy SERVICE prints \
-                     one that does ({} in the catalog)\n",
-                    catalog.services.len()
-                )
-            } else {
-                format!("ok    services: {}\n", names.join(", "))
-            });
-        }
-        process::output(lines.as_bytes())?;
-        outcome?;
-        Ok(Exit::Success)
-    })
+/// [`CommandError`] only where there is nothing to report on; what is broken is in the report, and
+/// the exit status tells the first broken link.
+pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Doctor) -> Result<Exit, CommandError> {
+    examine(settings, Reach::All, arguments.json)
 }
 
-fn hint(step: &str) -> &'static str {
-    match step {
-        "Vault" => "check VAULT_ADDR and VAULT_CACERT; MCP_BRIDGE_LOG=debug says more",
-        "login" => {
-            "Vault refused the credential: check the role_id and secret_id files and the auth \
-             mount, or have an operator issue a new secret_id; MCP_BRIDGE_LOG=debug says more"
+/// Shows what this machine's bridge would work with.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn status(
+    settings: &cli::Settings,
+    arguments: &cli::Status,
+) -> Result<Exit, CommandError> {
+    let reach = if arguments.offline { Reach::Offline } else { Reach::Status };
+    examine(settings, reach, arguments.json)
+}
+
+fn examine(settings: &cli::Settings, reach: Reach, json: bool) -> Result<Exit, CommandError> {
+    let mut report = Report::default();
+    let mut exit = Exit::Success;
+    match super::prepare(settings, OperatorToken::Ignored) {
+        Ok(config) => {
+            local::configuration(&config, &mut report);
+            let readable = local::credential(&config.credential, &mut report);
+            if reach != Reach::Offline {
+                exit =
+                    super::block_on(async { Ok(vault_side(config, readable, &mut report).await) })?;
+            } else if !readable {
+                exit = Exit::CredentialRefused;
+            }
         }
-        _ => "check MCP_BRIDGE_MOUNT and VAULT_NAMESPACE, or have an operator enable the engine",
+        Err(CommandError::Config(errors)) => {
+            for error in &errors.0 {
+                report.fail(
+                    "configuration",
+                    error.to_string(),
+                    Fault::ThisMachine,
+                    "mcp-bridge --help lists the settings and where they may stand",
+                );
+            }
+            report.skip(&["credential"]);
+            if reach != Reach::Offline {
+                report.skip(&REMOTE);
+            }
+            exit = Exit::Usage;
+        }
+        Err(error) => return Err(error),
     }
+    if reach == Reach::All {
+        local::clients(&Environment::of_process(), &mut report);
+    }
+    let text = if json { report.json() } else { report.lines() };
+    process::output(text.as_bytes())?;
+    // A later link that is broken, when nothing before it was.
+    Ok(if exit == Exit::Success && !report.holds() { Exit::Broken } else { exit })
+}
+
+/// Tries the links that need Vault, until one breaks.
+async fn vault_side(config: crate::config::Config, readable: bool, report: &mut Report) -> Exit {
+    let rest = |done: usize| REMOTE.get(done..).unwrap_or_default();
+    if !server::network(&config.vault, report).await {
+        report.skip(rest(1));
+        return Exit::VaultUnreachable;
+    }
+    let Some(server) = server::state(&config.vault, report).await else {
+        return Exit::VaultUnreachable;
+    };
+    server::between(&server, report).await;
+    if !readable {
+        report.skip(rest(3));
+        return Exit::CredentialRefused;
+    }
+    let store = Store::new(config);
+    let exit = session::links(&store, report).await;
+    store.session().revoke().await;
+    exit
 }

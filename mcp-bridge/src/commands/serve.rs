@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use rmcp::ServiceExt as _;
 use rmcp::service::ServerInitializeError;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::catalog::Store;
 use crate::cli;
 use crate::config::OperatorToken;
 use crate::error::{CommandError, Exit};
+use crate::process;
 use crate::server::{Gate, Server, Stopping, stdio};
 
 /// How long calls in flight may still finish after the client has closed its side.
@@ -65,15 +65,10 @@ async fn serve(
 
 /// Stops everything at once on SIGTERM or SIGINT.
 fn watch_signals(stopping: &Stopping) -> Result<(), CommandError> {
-    let refused = |_| CommandError::Start("the operating system delivers no signals");
-    let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
+    let signal = process::end_signal()?;
     let stopping = stopping.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signal.await;
         stopping.closed.cancel();
         stopping.now.cancel();
     });

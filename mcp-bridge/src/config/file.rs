@@ -9,7 +9,18 @@ use super::layer::Layer;
 use super::{ConfigError, Environment, names};
 use crate::cli;
 
-/// Reads the file's layers, strongest first: the chosen profile, then the top level.
+/// What the configuration file says.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    /// Its layers, strongest first: the chosen profile, then the top level.
+    pub(super) layers: Vec<Layer>,
+    /// Where it is; none if there is no file.
+    pub(super) path: Option<PathBuf>,
+    /// The chosen profile.
+    pub(super) profile: Option<String>,
+}
+
+/// Reads the file, if there is one.
 ///
 /// # Errors
 ///
@@ -17,7 +28,7 @@ use crate::cli;
 pub(super) fn load(
     flags: &cli::Settings,
     environment: &Environment,
-) -> Result<Vec<Layer>, ConfigError> {
+) -> Result<Loaded, ConfigError> {
     let asked =
         flags.config.clone().or_else(|| environment.var(names::CONFIG.variable).map(PathBuf::from));
     let required = asked.is_some();
@@ -33,20 +44,20 @@ pub(super) fn load(
         }
         Err(error) => return Err(fault(error.kind().to_string())),
     };
-    let mut layers = parse(&text, profile).map_err(fault)?;
+    let (mut layers, profile) = parse(&text, profile).map_err(fault)?;
     let directory = path.parent().unwrap_or(Path::new("."));
     for path in layers.iter_mut().flat_map(Layer::paths_mut) {
         *path = match path.strip_prefix("~") {
-            Ok(rest) => PathBuf::from(environment.var("HOME").unwrap_or(".")).join(rest),
+            Ok(rest) => environment.home().unwrap_or_default().join(rest),
             Err(_) => directory.join(&path),
         };
     }
-    Ok(layers)
+    Ok(Loaded { layers, path: Some(path), profile })
 }
 
-fn no_file(profile: Option<&str>) -> Result<Vec<Layer>, ConfigError> {
+fn no_file(profile: Option<&str>) -> Result<Loaded, ConfigError> {
     match profile {
-        None => Ok(Vec::new()),
+        None => Ok(Loaded::default()),
         Some(_) => Err(ConfigError::Invalid {
             name: names::PROFILE.both(),
             problem: "names a profile, but there is no configuration file",
@@ -57,12 +68,13 @@ fn no_file(profile: Option<&str>) -> Result<Vec<Layer>, ConfigError> {
 fn default_path(environment: &Environment) -> Option<PathBuf> {
     let base = match environment.var("XDG_CONFIG_HOME") {
         Some(path) => PathBuf::from(path),
-        None => PathBuf::from(environment.var("HOME")?).join(".config"),
+        None => environment.home()?.join(".config"),
     };
     Some(base.join("mcp-bridge").join("config.toml"))
 }
 
-fn parse(text: &str, profile: Option<&str>) -> Result<Vec<Layer>, String> {
+/// Reads the layers, and which profile was chosen.
+fn parse(text: &str, profile: Option<&str>) -> Result<(Vec<Layer>, Option<String>), String> {
     let mut table = text.parse::<Table>().map_err(|error| located(text, &error))?;
     let profiles = match table.remove("profiles") {
         None => Table::new(),
@@ -75,8 +87,9 @@ fn parse(text: &str, profile: Option<&str>) -> Result<Vec<Layer>, String> {
         Some(_) => return Err("profile must be the name of a profile".to_owned()),
     };
     let mut layers = Vec::new();
-    if let Some(name) = profile.map(str::to_owned).or(default) {
-        let Some(profile) = profiles.get(&name) else {
+    let chosen = profile.map(str::to_owned).or(default);
+    if let Some(name) = &chosen {
+        let Some(profile) = profiles.get(name) else {
             let known = profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             return Err(format!("there is no profile {name:?}; there is: {known}"));
         };
@@ -85,7 +98,7 @@ fn parse(text: &str, profile: Option<&str>) -> Result<Vec<Layer>, String> {
         layers.push(layer);
     }
     layers.push(Layer::deserialize(table).map_err(|error| error.message().to_owned())?);
-    Ok(layers)
+    Ok((layers, chosen))
 }
 
 /// The parser's message with its line, but without the line's text, which might hold a secret.

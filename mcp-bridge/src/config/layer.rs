@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::names::{self, Name};
-use super::{ConfigError, CredentialSource, Environment, Mount};
+use super::{ConfigError, CredentialSource, Environment, Mount, address};
 use crate::catalog::ServiceName;
 use crate::cli;
 use crate::secret::VaultToken;
@@ -17,6 +17,8 @@ use crate::secret::VaultToken;
 pub(super) struct Layer {
     #[serde(skip)]
     source: Source,
+    /// One URL, or several with commas between.
+    #[serde(deserialize_with = "address::one_or_several")]
     pub(super) address: Option<String>,
     pub(super) namespace: Option<String>,
     pub(super) mount: Option<String>,
@@ -31,6 +33,7 @@ pub(super) struct Layer {
     pub(super) services: Option<Vec<String>>,
     pub(super) structured_results: Option<bool>,
     pub(super) log: Option<String>,
+    pub(super) log_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,7 @@ impl Layer {
             services: None,
             structured_results: None,
             log: flags.log.clone(),
+            log_file: flags.log_file.clone(),
         }
     }
 
@@ -83,6 +87,7 @@ impl Layer {
             services: None,
             structured_results: None,
             log: text(names::LOG),
+            log_file: path(names::LOG_FILE),
         }
     }
 
@@ -95,6 +100,7 @@ impl Layer {
             &mut self.role_id_file,
             &mut self.secret_id_file,
             &mut self.token_file,
+            &mut self.log_file,
         ]
         .into_iter()
         .flatten()
@@ -144,20 +150,83 @@ impl Layers {
         (!namespace.is_empty()).then(|| namespace.to_owned())
     }
 
-    /// Vault's address, checked.
-    pub(super) fn address(&mut self) -> Option<Url> {
+    /// Keeps a credential of the file with the server of the file.
+    ///
+    /// `VAULT_ADDR` is often another project's: to log in there would hand this machine's secret_id
+    /// to a foreign server. What the environment says of that server is dropped with its address,
+    /// and the answer names it. A flag that differs is a fault: somebody asked for it by hand.
+    ///
+    /// A credential that carries its own address (a sealed one) takes the file's place here.
+    pub(super) fn keep_credential_home(&mut self) -> Option<String> {
+        if self.secret_source() != Some(Source::File) {
+            return None;
+        }
+        let address = |source: Source| {
+            let mut of_source = self.layers.iter().filter(|layer| layer.source == source);
+            of_source.find_map(|layer| layer.address.clone())
+        };
+        let home = address::parse_all(&address(Source::File)?)?;
+        let foreign = |text: &String| {
+            address::parse_all(text).is_none_or(|urls| urls.iter().any(|url| !home.contains(url)))
+        };
+        if address(Source::Flags).as_ref().is_some_and(foreign) {
+            return self.invalid(
+                names::ADDRESS.flag.to_owned(),
+                "isn't the server that the configuration file's credential belongs to: choose \
+                 another --profile, or give the credential's files as flags too",
+            );
+        }
+        let text = address(Source::Environment).filter(foreign)?;
+        // An address that can't be read might hold a password.
+        let shown = address::parse_all(&text).map_or_else(String::new, |urls| {
+            format!(" ({})", urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", "))
+        });
+        let layer = self.layers.iter_mut().find(|layer| layer.source == Source::Environment)?;
+        let dropped = [
+            (names::ADDRESS, layer.address.take().is_some()),
+            (names::NAMESPACE, layer.namespace.take().is_some()),
+            (names::CA_CERT, layer.ca_cert.take().is_some()),
+            (names::CLIENT_CERT, layer.client_cert.take().is_some()),
+            (names::CLIENT_KEY, layer.client_key.take().is_some()),
+            (names::TLS_SERVER_NAME, layer.tls_server_name.take().is_some()),
+        ];
+        let dropped = dropped.iter().filter(|(_, set)| *set).map(|(name, _)| name.variable);
+        Some(format!(
+            "VAULT_ADDR{shown} isn't the server of the configuration file, whose credential goes \
+             nowhere else; ignored: {}",
+            dropped.collect::<Vec<_>>().join(", ")
+        ))
+    }
+
+    /// Which source the secret comes from that the bridge would log in with.
+    fn secret_source(&self) -> Option<Source> {
+        let first = self.layers.iter().find(|layer| {
+            layer.token_file.is_some()
+                || layer.role_id_file.is_some()
+                || layer.secret_id_file.is_some()
+        })?;
+        if first.token_file.is_some() {
+            return Some(first.source);
+        }
+        let secret = self.layers.iter().find(|layer| layer.secret_id_file.is_some());
+        secret.map(|layer| layer.source)
+    }
+
+    /// Vault's addresses, checked; at least one.
+    pub(super) fn addresses(&mut self) -> Option<Vec<Url>> {
         let Some((name, text)) = self.first(names::ADDRESS, |layer| &layer.address) else {
             self.missing(names::ADDRESS, "the address of Vault, like https://vault.example:8200");
             return None;
         };
-        match parse_address(&text) {
-            Some(url) => {
+        match address::parse_all(&text) {
+            Some(urls) => {
                 self.check_namespace();
-                Some(url)
+                Some(urls)
             }
             None => self.invalid(
                 name,
-                "isn't an http or https URL of a server, without user, query or fragment",
+                "isn't an http or https URL of a server, without user, query or fragment (several \
+                 nodes of one cluster: with commas between)",
             ),
         }
     }
@@ -177,7 +246,7 @@ impl Layers {
 
     /// The name that the server's certificate must have. Only a name, and only over TLS: it stands in
     /// the URL, where an address would be connected to.
-    pub(super) fn server_name(&mut self, address: Option<&Url>) -> Option<String> {
+    pub(super) fn server_name(&mut self, addresses: Option<&[Url]>) -> Option<String> {
         let (name, text) = self.first(names::TLS_SERVER_NAME, |layer| &layer.tls_server_name)?;
         let is_name = text
             .split('.')
@@ -193,7 +262,8 @@ impl Layers {
         if !is_name {
             return self.invalid(name, "isn't a host name, like vault.example (no address)");
         }
-        if address.is_some_and(|address| address.scheme() != "https") {
+        let plain = |addresses: &[Url]| addresses.iter().any(|url| url.scheme() != "https");
+        if addresses.is_some_and(plain) {
             return self.invalid(name, "means nothing without TLS: the address isn't https");
         }
         Some(text)
@@ -319,20 +389,4 @@ enum Kind {
     Token(PathBuf),
     AppRole,
     Both(String),
-}
-
-fn parse_address(text: &str) -> Option<Url> {
-    let mut url = Url::parse(text.trim()).ok()?;
-    let sound = matches!(url.scheme(), "http" | "https")
-        && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    if !sound {
-        return None;
-    }
-    let path = format!("{}/", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    Some(url)
 }

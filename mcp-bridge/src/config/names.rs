@@ -55,6 +55,8 @@ pub(crate) const CONFIG: Name = Name::new("--config", "MCP_BRIDGE_CONFIG", "");
 pub(crate) const PROFILE: Name = Name::new("--profile", "MCP_BRIDGE_PROFILE", "profile");
 /// What to log.
 pub(crate) const LOG: Name = Name::new("--log", "MCP_BRIDGE_LOG", "log");
+/// Where to log.
+pub(crate) const LOG_FILE: Name = Name::new("--log-file", "MCP_BRIDGE_LOG_FILE", "log_file");
 /// Services to show without a catalog.
 pub(crate) const SERVICES: Name = Name::new("", "", "services");
 /// An operator's token; `call` alone reads it.

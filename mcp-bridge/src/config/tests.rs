@@ -19,7 +19,7 @@ fn load(flags: &cli::Settings, variables: &[(&str, &str)]) -> Result<Config, Con
 #[test]
 fn the_environment_is_enough() {
     let config = load(&cli::Settings::default(), SOUND).unwrap();
-    assert_eq!(config.vault.address.as_str(), "https://vault.example:8200/");
+    assert_eq!(config.vault.names(), "https://vault.example:8200/");
     assert_eq!(config.mount.as_str(), "mcp-proxy");
     assert!(matches!(config.credential, CredentialSource::AppRole { ref mount, .. }
         if mount.as_str() == "approle"));
@@ -33,21 +33,22 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_file() {
         &file,
         "mount = \"from-top\"\nnamespace = \"from-top\"\naddress = \"https://top\"\n\
          [profiles.work]\nnamespace = \"from-work\"\naddress = \"https://work\"\n\
-         token_file = \"token\"\n",
+         services = [\"github\"]\n",
     )
     .unwrap();
     let flags = cli::Settings {
         config: Some(file),
         profile: Some("work".to_owned()),
         address: Some("https://flag".to_owned()),
+        token_file: Some("/etc/token".into()),
         ..cli::Settings::default()
     };
     let config = load(&flags, &[("VAULT_ADDR", "https://variable")]).unwrap();
-    assert_eq!(config.vault.address.as_str(), "https://flag/");
+    assert_eq!(config.vault.names(), "https://flag/");
     assert_eq!(config.vault.namespace.as_deref(), Some("from-work"));
     assert_eq!(config.mount.as_str(), "from-top");
-    let CredentialSource::TokenFile(token) = config.credential else { panic!("a token file") };
-    assert_eq!(token, dir.path().join("token"));
+    assert_eq!(config.profile.as_deref(), Some("work"));
+    assert!(config.ignored.is_empty());
 }
 
 #[test]
@@ -109,5 +110,86 @@ fn mounts_and_addresses_are_checked() {
     for bad in ["vault:8200", "ftp://vault", "https://vault?x=1", "https://vault#x", "https://"] {
         let variables = [("VAULT_ADDR", bad), ("MCP_BRIDGE_TOKEN_FILE", "/t")];
         assert!(load(&cli::Settings::default(), &variables).is_err(), "{bad}");
+    }
+}
+
+/// Settings from a file of this content beside flags and variables.
+fn with_file(
+    content: &str,
+    flags: cli::Settings,
+    variables: &[(&str, &str)],
+) -> Result<Config, ConfigErrors> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, content).unwrap();
+    load(&cli::Settings { config: Some(file), ..flags }, variables)
+}
+
+#[test]
+fn a_credential_of_the_file_stays_with_the_server_of_the_file() {
+    let content = "address = \"https://home\"\nnamespace = \"ours\"\nca_cert = \"ca.pem\"\n\
+                   role_id_file = \"role\"\nsecret_id_file = \"secret\"\n";
+    let foreign = [
+        ("VAULT_ADDR", "https://foreign"),
+        ("VAULT_NAMESPACE", "theirs"),
+        ("VAULT_CACERT", "/foreign.pem"),
+        ("MCP_BRIDGE_MOUNT", "kept"),
+    ];
+    let config = with_file(content, cli::Settings::default(), &foreign).unwrap();
+    assert_eq!(config.vault.names(), "https://home/");
+    assert_eq!(config.vault.namespace.as_deref(), Some("ours"));
+    assert!(config.vault.ca_cert.unwrap().ends_with("ca.pem"));
+    assert_eq!(config.mount.as_str(), "kept");
+    assert_eq!(
+        config.ignored,
+        ["VAULT_ADDR (https://foreign/) isn't the server of the configuration file, whose \
+          credential goes nowhere else; ignored: VAULT_ADDR, VAULT_NAMESPACE, VAULT_CACERT"]
+    );
+    // An address with a password in it isn't shown.
+    let secret = [("VAULT_ADDR", "https://u:hunter2@foreign")];
+    let config = with_file(content, cli::Settings::default(), &secret).unwrap();
+    assert!(!config.ignored[0].contains("hunter2"), "{:?}", config.ignored);
+    // The same server by another spelling is no other, and its settings hold.
+    let same = [("VAULT_ADDR", "https://HOME:443/"), ("VAULT_NAMESPACE", "other")];
+    let config = with_file(content, cli::Settings::default(), &same).unwrap();
+    assert_eq!(config.vault.namespace.as_deref(), Some("other"));
+    assert!(config.ignored.is_empty());
+    // Asked for by hand: refused, rather than followed or forgotten.
+    let flags =
+        cli::Settings { address: Some("https://foreign".to_owned()), ..cli::Settings::default() };
+    let errors = with_file(content, flags, &[]).unwrap_err();
+    assert!(errors.to_string().starts_with("--address isn't the server"), "{errors}");
+    // A credential that isn't the file's goes where the environment says.
+    let own = [
+        ("VAULT_ADDR", "https://foreign"),
+        ("MCP_BRIDGE_ROLE_ID_FILE", "/role"),
+        ("MCP_BRIDGE_SECRET_ID_FILE", "/secret"),
+    ];
+    let config = with_file(content, cli::Settings::default(), &own).unwrap();
+    assert_eq!(config.vault.names(), "https://foreign/");
+    // The secret decides, wherever the role_id comes from.
+    let config = with_file(content, cli::Settings::default(), &own[..2]).unwrap();
+    assert_eq!(config.vault.names(), "https://home/");
+}
+
+#[test]
+fn several_addresses_are_read_from_every_source() {
+    let credential = "token_file = \"t\"\n";
+    let check = |address: &str, variables: &[(&str, &str)]| {
+        let content = format!("{address}\n{credential}");
+        with_file(&content, cli::Settings::default(), variables).unwrap().vault.names()
+    };
+    assert_eq!(
+        check("address = [\"https://a\", \"https://b:1\"]", &[]),
+        "https://a/, https://b:1/"
+    );
+    assert_eq!(check("address = \"https://a, https://b\"", &[]), "https://a/, https://b/");
+    assert_eq!(check("", &[("VAULT_ADDR", "http://a,http://b")]), "http://a/, http://b/");
+    // One node of the file's cluster is no foreign server.
+    let one = [("VAULT_ADDR", "https://b")];
+    assert_eq!(check("address = [\"https://a\", \"https://b\"]", &one), "https://b/");
+    for wrong in ["address = []", "address = 1", "address = [\"https://a\", \"b\"]"] {
+        let content = format!("{wrong}\n{credential}");
+        assert!(with_file(&content, cli::Settings::default(), &[]).is_err(), "{wrong}");
     }
 }

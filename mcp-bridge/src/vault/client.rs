@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,14 +13,24 @@ use reqwest::header::{HeaderName, RETRY_AFTER};
 use reqwest::{Certificate, Identity, Method, Url};
 use tokio::sync::OnceCell;
 
-use super::{ConnectFault, Unavailable};
+use super::login::cannot_serve;
+use super::{ConnectFault, TlsFault, Unavailable};
 use crate::config::VaultServer;
 use crate::secret::VaultToken;
 
-/// A client of one Vault server. Connections are kept and reused; nothing is opened before use.
+/// A client of one Vault: one server, or the nodes of one cluster. Connections are kept and reused;
+/// nothing is opened before use.
 #[derive(Debug)]
 pub(crate) struct Client {
     server: VaultServer,
+    nodes: Vec<Node>,
+    /// The node that answered last: the next request begins there.
+    current: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Node {
+    address: Url,
     http: OnceCell<reqwest::Client>,
 }
 
@@ -34,6 +45,9 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
     /// The most that connecting, sending and reading may take.
     pub(crate) timeout: Duration,
+    /// Whether another node may be asked after one has answered that it can't serve. Never for a
+    /// call: an answer came, so the request was sent.
+    pub(crate) ask_on: bool,
 }
 
 /// The verbs of Vault's API that the bridge uses.
@@ -48,17 +62,24 @@ pub(crate) enum Verb {
 impl Request {
     /// A read with the usual limit.
     pub(crate) fn get(path: impl Into<String>) -> Self {
-        Self { verb: Verb::Get, path: path.into(), body: Bytes::new(), timeout: SHORT }
+        let (body, path) = (Bytes::new(), path.into());
+        Self { verb: Verb::Get, path, body, timeout: SHORT, ask_on: true }
     }
 
     /// An update with the usual limit.
     pub(crate) fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
-        Self { verb: Verb::Post, path: path.into(), body: body.into(), timeout: SHORT }
+        let (body, path) = (body.into(), path.into());
+        Self { verb: Verb::Post, path, body, timeout: SHORT, ask_on: false }
     }
 
     /// The same request with another limit.
     pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// The same request, for one that may come twice without harm.
+    pub(crate) fn asking_on(self) -> Self {
+        Self { ask_on: true, ..self }
     }
 }
 
@@ -93,15 +114,20 @@ pub(crate) enum Lost {
 impl Client {
     /// Makes a client that opens its first connection with its first request.
     pub(crate) fn new(server: VaultServer) -> Self {
-        Self { server, http: OnceCell::new() }
+        let node = |address: &Url| Node { address: address.clone(), http: OnceCell::new() };
+        let nodes = server.addresses.iter().map(node).collect();
+        Self { server, nodes, current: AtomicUsize::new(0) }
     }
 
-    /// The server's address and namespace, to tell one server's saved data from another's.
-    pub(crate) fn server(&self) -> (&str, Option<&str>) {
-        (self.server.address.as_str(), self.server.namespace.as_deref())
+    /// Whom the client speaks with.
+    pub(crate) fn server(&self) -> &VaultServer {
+        &self.server
     }
 
-    /// Sends a request once.
+    /// Sends a request once, to the first node that takes it.
+    ///
+    /// The next node is asked when the request never left for the one before, and, if the request
+    /// allows, when the one before answered that it is sealed or a standby.
     ///
     /// # Errors
     ///
@@ -111,12 +137,56 @@ impl Client {
         request: &Request,
         token: Option<&VaultToken>,
     ) -> Result<Reply, Lost> {
-        let http = self
+        let first = self.current.load(Ordering::Relaxed);
+        let mut said: Result<Reply, Lost> = Err(NOWHERE);
+        for step in 0..self.nodes.len() {
+            let index = (first + step) % self.nodes.len();
+            let answer = self.send_to(index, request, token).await;
+            let go_on = match &answer {
+                Err(Lost::NeverSent(_)) => true,
+                Ok(reply) if cannot_serve(reply) => {
+                    self.current.store((index + 1) % self.nodes.len(), Ordering::Relaxed);
+                    request.ask_on
+                }
+                Ok(_) | Err(Lost::TimedOut | Lost::Broken | Lost::TooLarge) => {
+                    if index != first {
+                        self.current.store(index, Ordering::Relaxed);
+                        tracing::info!(node = index + 1, "another of Vault's addresses serves now");
+                    }
+                    false
+                }
+            };
+            // An answer says more than none, and the first fault more than a later one.
+            if step == 0 || !go_on || (said.is_err() && answer.is_ok()) {
+                said = answer;
+            }
+            if !go_on {
+                break;
+            }
+        }
+        said
+    }
+
+    /// Sends a request once, to one node, counted from 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`], which says whether the request may have left.
+    pub(crate) async fn send_to(
+        &self,
+        index: usize,
+        request: &Request,
+        token: Option<&VaultToken>,
+    ) -> Result<Reply, Lost> {
+        let node = self.nodes.get(index).ok_or(NOWHERE)?;
+        let http = node
             .http
-            .get_or_try_init(|| build(&self.server))
+            .get_or_try_init(|| build(&self.server, &node.address))
             .await
             .map_err(|()| Lost::NeverSent(Unavailable::TlsFiles))?;
-        let url = self.url(&request.path).ok_or(Lost::NeverSent(Unavailable::NotMounted))?;
+        let url = self
+            .url(&node.address, &request.path)
+            .ok_or(Lost::NeverSent(Unavailable::NotMounted))?;
         let method = match request.verb {
             Verb::Get => Method::GET,
             Verb::Post => Method::POST,
@@ -141,8 +211,8 @@ impl Client {
         read(response).await
     }
 
-    fn url(&self, path: &str) -> Option<Url> {
-        let mut url = self.server.address.join("v1/").ok()?.join(path).ok()?;
+    fn url(&self, address: &Url, path: &str) -> Option<Url> {
+        let mut url = address.join("v1/").ok()?.join(path).ok()?;
         if let Some(name) = &self.server.server_name {
             // The URL's host is what TLS checks; the resolver below leads it to the real host.
             url.set_host(Some(name)).ok()?;
@@ -195,7 +265,7 @@ fn connect_fault(error: &reqwest::Error) -> ConnectFault {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             // The log tells the operator which check failed; rustls' texts hold no secrets.
             tracing::warn!(problem = %tls, "TLS with Vault failed");
-            return ConnectFault::Tls;
+            return ConnectFault::Tls(tls_fault(tls));
         }
         let io = error.downcast_ref::<std::io::Error>();
         if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
@@ -208,10 +278,40 @@ fn connect_fault(error: &reqwest::Error) -> ConnectFault {
     if error.is_dns() { ConnectFault::Name } else { ConnectFault::Other }
 }
 
+fn tls_fault(error: &rustls::Error) -> TlsFault {
+    use rustls::{AlertDescription, CertificateError, Error};
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "rustls' enums are open by declaration")]
+    match error {
+        Error::InvalidCertificate(fault) => match fault {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                TlsFault::Expired
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                TlsFault::NotYetValid
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                TlsFault::WrongName
+            }
+            CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
+            _ => TlsFault::Other,
+        },
+        Error::InvalidMessage(_) => TlsFault::NoTls,
+        Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied,
+        ) => TlsFault::ClientCertificate,
+        _ => TlsFault::Other,
+    }
+}
+
 /// Builds the HTTP client away from the event loop: it reads the system's certificates.
-async fn build(server: &VaultServer) -> Result<reqwest::Client, ()> {
-    let server = server.clone();
-    let built = tokio::task::spawn_blocking(move || build_blocking(&server)).await;
+async fn build(server: &VaultServer, address: &Url) -> Result<reqwest::Client, ()> {
+    let (server, address) = (server.clone(), address.clone());
+    let built = tokio::task::spawn_blocking(move || build_blocking(&server, &address)).await;
     match built {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(problem)) => {
@@ -222,7 +322,7 @@ async fn build(server: &VaultServer) -> Result<reqwest::Client, ()> {
     }
 }
 
-fn build_blocking(server: &VaultServer) -> Result<reqwest::Client, &'static str> {
+fn build_blocking(server: &VaultServer, address: &Url) -> Result<reqwest::Client, &'static str> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("mcp-bridge/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
@@ -238,6 +338,9 @@ fn build_blocking(server: &VaultServer) -> Result<reqwest::Client, &'static str>
             .filter(|certificates| !certificates.is_empty())
             .ok_or("the CA certificate file holds no PEM certificate")?;
         builder = builder.tls_certs_only(certificates);
+    } else if address.scheme() == "http" {
+        // Reading the system's authorities is most of the start, and none is asked here.
+        builder = builder.tls_certs_only([]);
     }
     if let Some((certificate, key)) = &server.identity {
         let mut pem = zeroize::Zeroizing::new(
@@ -252,7 +355,7 @@ fn build_blocking(server: &VaultServer) -> Result<reqwest::Client, &'static str>
         builder = builder.identity(identity);
     }
     if server.server_name.is_some() {
-        let host = server.address.host_str().ok_or("the address has no host")?;
+        let host = address.host_str().ok_or("the address has no host")?;
         builder = builder.dns_resolver(Redirected { host: host.into() });
     }
     builder.build().map_err(|_| "the TLS settings can't be used")
@@ -283,6 +386,8 @@ impl Resolve for Redirected {
     }
 }
 
+/// What is said of no node at all.
+const NOWHERE: Lost = Lost::NeverSent(Unavailable::NoConnection(ConnectFault::Other));
 /// The limit of requests that Vault answers by itself.
 const SHORT: Duration = Duration::from_secs(10);
 /// The limit of making a connection.

@@ -104,7 +104,7 @@ async fn approle(
             SecretId::from_file(secret_id).map_err(|error| unreadable(secret_id, error))?;
         login_body(&role, &secret)
     };
-    let request = Request::post(format!("auth/{mount}/login"), body);
+    let request = Request::post(format!("auth/{mount}/login"), body).asking_on();
     let reply = client.send(&request, None).await.map_err(unanswered)?;
     if reply.status != 200 {
         return Err(refused(&reply));
@@ -185,6 +185,15 @@ pub(crate) fn unavailable(reply: &Reply) -> Unavailable {
     } else {
         Unavailable::Failing(reply.status)
     }
+}
+
+/// Whether a node answered that it can't serve anybody now: it is sealed, or a standby without a way
+/// to the active node.
+pub(crate) fn cannot_serve(reply: &Reply) -> bool {
+    // What most answers are isn't looked into.
+    reply.status >= 300
+        && reply.status != 403
+        && matches!(unavailable(reply), Unavailable::Sealed | Unavailable::Standby)
 }
 
 /// Whether an answer is a standby's, which has done nothing: the codes of `sys/health` for

@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::login::{self, Login, fingerprint, look_up};
-use super::{Client, LoginError, Lost, Reply, Request};
-use crate::config::CredentialSource;
+use super::{Client, ConnectFault, LoginError, Lost, Reply, Request, Unavailable};
+use crate::config::{CredentialSource, VaultServer};
 use crate::secret::VaultToken;
 
 /// A session with Vault. Only a session can use the engine.
@@ -72,8 +72,8 @@ impl Session {
         }
     }
 
-    /// The server's address and namespace.
-    pub(crate) fn server(&self) -> (&str, Option<&str>) {
+    /// Whom the session speaks with.
+    pub(crate) fn server(&self) -> &VaultServer {
         self.client.server()
     }
 
@@ -144,8 +144,13 @@ impl Session {
 
     async fn send(&self, request: &Request, token: &VaultToken) -> Result<Reply, Lost> {
         match self.client.send(request, Some(token)).await {
-            // The request never left: once more, for a server that is just restarting.
-            Err(Lost::NeverSent(_)) => self.client.send(request, Some(token)).await,
+            // The request never left: once more, for a server that is just restarting. After a
+            // time-out, waiting as long again would help nobody.
+            Err(Lost::NeverSent(why))
+                if why != Unavailable::NoConnection(ConnectFault::Timeout) =>
+            {
+                self.client.send(request, Some(token)).await
+            }
             answer => answer,
         }
     }
@@ -264,7 +269,7 @@ impl Session {
             return;
         }
         let body = format!("{{\"increment\":{}}}", lease.as_secs());
-        let request = Request::post("auth/token/renew-self", body);
+        let request = Request::post("auth/token/renew-self", body).asking_on();
         match self.client.send(&request, Some(&live.token)).await {
             Ok(reply) if reply.status == 200 => match login::renewed(&reply) {
                 // Near its maximum Vault gives less than asked for, and says nothing.

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
 
 use crate::vault::{ROLE_ID, SECRET_ID, Vault};
 
@@ -63,12 +65,16 @@ fn set_private(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// A serving bridge.
+/// A serving bridge. Whatever the test looks at, every line on stdout must be JSON-RPC.
 pub(crate) struct Bridge {
     child: Child,
     stdin: Option<ChildStdin>,
-    stdout: Lines<BufReader<ChildStdout>>,
+    stdout: mpsc::UnboundedReceiver<String>,
     stderr: Arc<Mutex<String>>,
+    /// The lines on stdout that an MCP client can't read.
+    impure: Arc<Mutex<Vec<String>>>,
+    /// Whether the reader is to leave stdout alone.
+    hanging: Arc<AtomicBool>,
     output: String,
     waiting: Vec<Value>,
     next_id: u64,
@@ -91,11 +97,18 @@ impl Bridge {
                 log.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
             }
         });
+        let impure = Arc::new(Mutex::new(Vec::new()));
+        let (line, stdout) = mpsc::unbounded_channel();
+        let hanging = Arc::new(AtomicBool::new(false));
+        let output = (child.stdout.take().unwrap(), Arc::clone(&hanging));
+        tokio::spawn(read(output, line, Arc::clone(&impure)));
         Self {
             stdin: child.stdin.take(),
-            stdout: BufReader::new(child.stdout.take().unwrap()).lines(),
+            stdout,
             child,
             stderr,
+            impure,
+            hanging,
             output: String::new(),
             waiting: Vec::new(),
             next_id: 100,
@@ -108,8 +121,13 @@ impl Bridge {
 
     /// Writes one line as it is.
     pub(crate) async fn write(&mut self, line: &str) {
+        self.write_bytes(format!("{line}\n").as_bytes()).await;
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) async fn write_bytes(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().unwrap();
-        stdin.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        stdin.write_all(bytes).await.unwrap();
         stdin.flush().await.unwrap();
     }
 
@@ -117,16 +135,14 @@ impl Bridge {
         self.write(&message.to_string()).await;
     }
 
-    /// Reads the next message; every line must be JSON-RPC.
+    /// Reads the next message.
     pub(crate) async fn next(&mut self) -> Value {
-        let line = tokio::time::timeout(LIMIT, self.stdout.next_line()).await;
+        let line = tokio::time::timeout(LIMIT, self.stdout.recv()).await;
         let line = line.unwrap_or_else(|_| panic!("no line came; log:\n{}", self.log()));
-        let line = line.unwrap().unwrap_or_else(|| panic!("stdout ended; log:\n{}", self.log()));
+        let line = line.unwrap_or_else(|| panic!("stdout ended; log:\n{}", self.log()));
         self.output.push_str(&line);
         self.output.push('\n');
-        let message: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(message["jsonrpc"], "2.0", "{line}");
-        message
+        serde_json::from_str(&line).unwrap()
     }
 
     /// Reads on until the response of an id comes; keeps what comes before.
@@ -155,6 +171,11 @@ impl Bridge {
             }
             self.waiting.push(message);
         }
+    }
+
+    /// How many notifications came that nobody has looked at.
+    pub(crate) fn kept(&self, method: &str) -> usize {
+        self.waiting.iter().filter(|message| message["method"] == method).count()
     }
 
     /// Sends a request with a new id, without waiting.
@@ -213,6 +234,21 @@ impl Bridge {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Shakes hands if the program lives; tells whether it did.
+    pub(crate) async fn try_initialize(&mut self) -> bool {
+        let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" } } });
+        let stdin = self.stdin.as_mut().unwrap();
+        let _ = stdin.write_all(format!("{hello}\n").as_bytes()).await;
+        self.stdout.recv().await.is_some()
+    }
+
+    /// Leaves stdout full, as a client does that hangs.
+    pub(crate) fn stop_reading(&mut self) {
+        self.hanging.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }
@@ -237,11 +273,7 @@ impl Bridge {
     /// exit, JSON-RPC alone on stdout, no secret on either stream.
     pub(crate) async fn finish(mut self) {
         self.close_stdin();
-        while let Some(line) =
-            tokio::time::timeout(LIMIT, self.stdout.next_line()).await.unwrap().unwrap()
-        {
-            let message: Value = serde_json::from_str(&line).unwrap();
-            assert_eq!(message["jsonrpc"], "2.0", "{line}");
+        while let Some(line) = tokio::time::timeout(LIMIT, self.stdout.recv()).await.unwrap() {
             self.output.push_str(&line);
         }
         let (status, _) = self.ended().await;
@@ -256,5 +288,48 @@ impl Bridge {
                 assert!(!text.contains(secret), "{stream} holds {secret}:\n{text}");
             }
         }
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let impure = self.impure.lock().unwrap();
+            assert!(impure.is_empty(), "stdout isn't JSON-RPC alone: {impure:#?}");
+        }
+    }
+}
+
+/// Reads lines, and keeps those that no MCP client can read.
+async fn read(
+    (stdout, hanging): (ChildStdout, Arc<AtomicBool>),
+    line: mpsc::UnboundedSender<String>,
+    impure: Arc<Mutex<Vec<String>>>,
+) {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(text)) = lines.next_line().await {
+        if !is_json_rpc(&text) {
+            impure.lock().unwrap().push(text.clone());
+        }
+        let _ = line.send(text);
+        if hanging.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Whether a line is a JSON-RPC message, or a batch of them (JSON-RPC 2.0, sections 4 to 6).
+fn is_json_rpc(line: &str) -> bool {
+    let message = |message: &Value| {
+        let has = |field: &str| message.get(field).is_some();
+        let answer = has("id") && (has("result") != has("error"));
+        // Where the id can't be read, MCP leaves it out.
+        let lost = !has("id") && has("error");
+        message["jsonrpc"] == "2.0" && (has("method") || answer || lost)
+    };
+    match serde_json::from_str::<Value>(line) {
+        Ok(Value::Array(messages)) => !messages.is_empty() && messages.iter().all(message),
+        Ok(value) => message(&value),
+        Err(_) => false,
     }
 }

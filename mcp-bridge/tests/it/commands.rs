@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::bridge::{LIMIT, Machine};
 use crate::vault::{Vault, answered, refused};
 
-async fn run(command: &mut Command) -> (i32, String, String) {
+pub(crate) async fn run(command: &mut Command) -> (i32, String, String) {
     let output = tokio::time::timeout(LIMIT, command.output()).await.unwrap().unwrap();
     let Output { status, stdout, stderr } = output;
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -121,27 +121,108 @@ async fn policy_prints_what_an_agent_needs_and_no_more() {
 }
 
 #[tokio::test]
-async fn tools_and_doctor_show_what_an_agent_would_have() {
+async fn tools_show_what_an_agent_would_have() {
     let vault = Vault::start().await;
     let machine = Machine::new();
-    let command = async |name: &str| run(machine.command(&vault.address()).arg(name)).await;
-    let (status, text, _) = command("tools").await;
+    let (status, text, _) = run(machine.command(&vault.address()).arg("tools")).await;
     assert_eq!(status, 0);
     assert!(text.contains("proxy_request: Call a service") && text.contains("- sonarr: About"));
-    let (status, text, _) = command("doctor").await;
-    assert_eq!(status, 0);
-    assert!(
-        text.ends_with("ok    login\nok    engine\nok    services: github, sonarr\n"),
-        "{text}"
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_policy_and_engine_and_sends_nothing() {
+    let vault = Vault::start().await;
+    let machine = Machine::new();
+    let explained = json!({
+        "method": "GET", "path": "/user", "url": "https://github.example/api/user",
+        "rule": "allow GET /**", "verdict": "allowed", "address_class": ["public"],
+        "credential": { "name": "github", "version": 3, "auth": "header", "header_name": "X-Key" },
+    });
+    vault.script().explained = Some(explained);
+    let dry = ["github", "get", "/user?x=1", "--dry-run"];
+    let (status, text, stderr) = call(&machine, &vault, &dry).await;
+    assert_eq!(status, 0, "{stderr}");
+    assert_eq!(
+        text,
+        "call          GET /user on github\n\
+         Vault policy  allowed: update on mcp-proxy/proxy/github/GET\n\
+         URL           https://github.example/api/user\n\
+         rule          allow GET /**\n\
+         credential    github, version 3, as header (X-Key)\n\
+         address       public\n\
+         engine        allowed\n\
+         outcome       would be sent; nothing was\n"
     );
-    vault.script().refuse_login = true;
-    let (status, text, _) = command("doctor").await;
+    let asked = vault.arrivals("mcp-proxy/explain/github").pop().unwrap().body;
+    assert_eq!(asked, json!({ "method": "GET", "path": "/user", "query": { "x": "1" } }));
+    assert!(vault.arrivals("mcp-proxy/proxy/github/GET").is_empty(), "nothing was called");
+    assert!(vault.script().tokens.is_empty(), "the token was revoked");
+
+    // Vault's policy refuses, whatever the engine would say.
+    vault.script().permitted = Some(std::collections::HashSet::new());
+    let (status, text, _) =
+        call(&machine, &vault, &[&dry[..], &["--output", "json"]].concat()).await;
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (status, &json["permitted"], &json["would_be_sent"]),
+        (3, &json!(false), &json!(false))
+    );
+    vault.script().permitted = None;
+
+    // The engine refuses.
+    let refused =
+        json!({ "verdict": "refused", "code": "denied_by_rule", "message": "denied_by_rule: no." });
+    vault.script().explained = Some(refused);
+    let (status, text, _) = call(&machine, &vault, &dry).await;
     assert_eq!(status, 3);
-    assert!(text.contains("ok    Vault\nFAIL  login: "), "{text}");
-    vault.script().sealed = true;
-    let (status, text, _) = command("doctor").await;
-    assert_eq!(status, 4);
-    assert!(text.contains("FAIL  Vault: "), "{text}");
+    assert!(text.contains("engine        refused denied_by_rule: no.\n"), "{text}");
+
+    // An agent's token may usually not ask the engine: that is said, and the policy still shown.
+    vault.script().explained = None;
+    let (status, text, _) = call(&machine, &vault, &dry).await;
+    assert_eq!(status, 0);
+    assert!(text.contains("engine        not told: this token may not ask"), "{text}");
+    assert_eq!(call(&machine, &vault, &["github", "GET", "http://x/", "--dry-run"]).await.0, 3);
+}
+
+#[tokio::test]
+async fn completions_and_manual_pages_know_every_command() {
+    let machine = Machine::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (status, text, _) = run(machine.bare().args(["completions", shell])).await;
+        assert_eq!(status, 0);
+        for word in ["client-config", "doctor", "dry-run"] {
+            assert!(text.contains(word), "{shell}: {word}");
+        }
+    }
+    let (status, text, _) = run(machine.bare().arg("man")).await;
+    assert_eq!(status, 0);
+    assert!(text.contains(".TH mcp-bridge 1") && text.contains("VAULT_ADDR"), "{text}");
+    let dir = machine.path("man");
+    assert_eq!(run(machine.bare().args(["man", "--dir"]).arg(&dir)).await.0, 0);
+    for page in ["mcp-bridge.1", "mcp-bridge-call.1", "mcp-bridge-client-config.1"] {
+        assert!(dir.join(page).exists(), "{page} is missing");
+    }
+}
+
+#[tokio::test]
+async fn a_log_file_gets_the_log_and_stderr_stays_quiet() {
+    let vault = Vault::start().await;
+    let machine = Machine::new();
+    let log = machine.path("log");
+    let mut command = machine.command(&vault.address());
+    command.env("MCP_BRIDGE_LOG_FILE", &log).env("MCP_BRIDGE_LOG", "trace");
+    let (status, _, stderr) = run(command.args(["call", "github", "GET", "/"])).await;
+    assert_eq!(status, 0);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("logged in by AppRole") && !text.contains('\u{1b}'), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut command = machine.command(&vault.address());
+    command.env("MCP_BRIDGE_LOG_FILE", machine.path("no/such/directory"));
+    assert_eq!(run(command.args(["call", "github", "GET", "/"])).await.0, 2);
 }
 
 #[tokio::test]
@@ -165,7 +246,9 @@ async fn help_and_version_go_to_stdout() {
     let machine = Machine::new();
     let (status, stdout, stderr) = run(machine.bare().arg("--version")).await;
     assert_eq!((status, stderr.as_str()), (0, ""));
-    assert_eq!(stdout, format!("mcp-bridge {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(stdout.starts_with(concat!("mcp-bridge ", env!("CARGO_PKG_VERSION"), "\nfeatures: ")));
+    let (_, short, _) = run(machine.bare().arg("-V")).await;
+    assert_eq!(short, concat!("mcp-bridge ", env!("CARGO_PKG_VERSION"), "\n"));
     let (status, stdout, _) = run(machine.bare().arg("--help")).await;
     assert_eq!(status, 0);
     for text in ["serve", "call", "policy", "doctor", "VAULT_ADDR", "Examples:"] {

@@ -191,3 +191,123 @@ async fn the_first_answer_waits_for_nothing() {
     assert!(instructions.contains("github (About github), sonarr"), "{instructions}");
     bridge.finish().await;
 }
+
+#[tokio::test]
+async fn a_revision_that_nobody_knows_is_answered_with_one_that_is_spoken() {
+    for version in ["2099-12-31", "2023-01-01", "1.0", ""] {
+        let (_vault, _machine, mut bridge) = serve().await;
+        assert_eq!(bridge.initialize(version).await["protocolVersion"], "2025-11-25", "{version}");
+        assert_eq!(bridge.request("ping", json!({})).await["result"], json!({}));
+        bridge.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stateless_request_of_an_unknown_revision_is_told_which_are_spoken() {
+    let (_vault, _machine, mut bridge) = serve().await;
+    let mut meta = meta();
+    meta["io.modelcontextprotocol/protocolVersion"] = json!("2099-12-31");
+    for method in ["server/discover", "tools/list"] {
+        let answer = bridge.request(method, json!({ "_meta": meta })).await;
+        assert_eq!(answer["error"]["code"], -32022, "{method}: {answer}");
+        let supported = answer["error"]["data"]["supported"].as_array().unwrap();
+        assert!(supported.contains(&json!(MODERN)), "{answer}");
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn one_process_serves_both_eras() {
+    // As a client whose probe took it too long: it shakes hands, and gets both answers.
+    let (_vault, _machine, mut bridge) = serve().await;
+    let probe = bridge.start_request("server/discover", json!({ "_meta": meta() })).await;
+    assert_eq!(bridge.initialize("2025-11-25").await["protocolVersion"], "2025-11-25");
+    assert_eq!(bridge.response(&probe).await["result"]["resultType"], "complete");
+    let (text, error) =
+        bridge.call("proxy_read", json!({ "service": "github", "path": "/" })).await;
+    assert!(!error, "{text}");
+    // Whoever says so with a request gets that one answered by the newest rules.
+    let listed = bridge.request("tools/list", json!({ "_meta": meta() })).await["result"].clone();
+    assert_eq!(listed["resultType"], "complete", "{listed}");
+    assert!(listed["ttlMs"].is_u64(), "{listed}");
+    let listed = bridge.request("tools/list", json!({})).await["result"].clone();
+    assert!(listed.get("resultType").is_none() && listed.get("ttlMs").is_none(), "{listed}");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn what_the_newest_revision_removed_is_not_answered_there() {
+    let (_vault, _machine, mut bridge) = serve().await;
+    bridge.request("tools/list", json!({ "_meta": meta() })).await;
+    for method in ["logging/setLevel", "resources/subscribe", "prompts/list", "tasks/list"] {
+        let answer = bridge
+            .request(
+                method,
+                json!({ "_meta": meta(), "level": "info",
+                                                    "uri": "a:b" }),
+            )
+            .await;
+        assert_eq!(answer["error"]["code"], -32601, "{method}: {answer}");
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_subscription_hears_only_what_it_asked_for_and_ends_when_it_is_withdrawn() {
+    let (vault, _machine, mut bridge) = serve().await;
+    let listen = |id: &str, filter: Value| {
+        json!({ "jsonrpc": "2.0", "id": id, "method": "subscriptions/listen",
+                "params": { "_meta": meta(), "notifications": filter } })
+    };
+    let list = json!({ "_meta": meta() });
+    bridge.request("tools/list", list.clone()).await;
+    bridge.send(listen("none", json!({ "promptsListChanged": true }))).await;
+    bridge.notification("notifications/subscriptions/acknowledged").await;
+    bridge.send(listen("gone", json!({ "toolsListChanged": true }))).await;
+    bridge.notification("notifications/subscriptions/acknowledged").await;
+    bridge.send(listen("kept", json!({ "toolsListChanged": true }))).await;
+    bridge.notification("notifications/subscriptions/acknowledged").await;
+    bridge
+        .send(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
+                      "params": { "_meta": meta(), "requestId": "gone" } }))
+        .await;
+    vault.script().catalog = Some(crate::vault::catalog("2", &["github"]));
+    vault.answer(
+        "github/GET",
+        crate::vault::answered(json!({ "status": 200, "catalog_revision": "2" })),
+    );
+    let call = json!({ "_meta": meta(), "name": "proxy_read",
+                       "arguments": { "service": "github", "path": "/" } });
+    bridge.request("tools/call", call).await;
+    let changed = bridge.notification("notifications/tools/list_changed").await;
+    let heard = &changed["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
+    assert_eq!(heard, "kept");
+    let listed = bridge.request("tools/list", list).await;
+    let names = &listed["result"]["tools"][1]["inputSchema"]["properties"]["service"]["enum"];
+    assert_eq!(names, &json!(["github"]));
+    assert_eq!(bridge.kept("notifications/tools/list_changed"), 0, "told once");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_stateless_call_that_asks_for_progress_hears_that_it_still_runs() {
+    let (vault, _machine, mut bridge) = serve().await;
+    let slow = crate::vault::answered(json!({ "status": 200, "body": "late" }));
+    vault.answer("github/GET", slow.set_delay(std::time::Duration::from_millis(5_600)));
+    let mut meta = meta();
+    let call = |meta: &Value| {
+        json!({ "_meta": meta, "name": "proxy_read",
+                "arguments": { "service": "github", "path": "/" } })
+    };
+    let quiet = bridge.start_request("tools/call", call(&meta)).await;
+    meta["progressToken"] = json!(7);
+    let id = bridge.start_request("tools/call", call(&meta)).await;
+    let progress = bridge.next().await;
+    assert_eq!(progress["method"], "notifications/progress", "{progress}");
+    assert_eq!(progress["params"]["progressToken"], 7);
+    for id in [id, quiet] {
+        assert_eq!(bridge.response(&id).await["result"]["resultType"], "complete");
+    }
+    assert_eq!(bridge.kept("notifications/progress"), 0);
+    bridge.finish().await;
+}

@@ -72,17 +72,29 @@ async fn vaults_own_403_says_what_is_allowed_and_how_to_allow_more() {
 async fn an_upstreams_401_never_asks_the_user_for_a_key() {
     let (vault, _machine, mut bridge) = serve().await;
     let body = "Bad credentials: send an API key";
+    let refused = json!({ "name": "github", "version": 3, "stored": "2026-11-02T10:00:00Z" });
     vault.answer(
         "github/GET",
-        answered(json!({ "status": 401, "body": body, "request_id": "r-9" })),
+        answered(json!({ "status": 401, "body": body, "request_id": "r-9",
+                         "refused_credential": refused })),
     );
     let text = bridge.refusal("proxy_read", read()).await;
     assert_eq!(
         text,
-        "credential_refused: \"github\" answered 401: it refused the credential that Vault holds. \
-         This isn't your mistake and you can't fix it; don't ask the user for a key. Tell the \
-         user that an operator must renew it: vault write mcp-proxy/services/github token=- \
-         (request_id r-9)"
+        "credential_refused: \"github\" answered 401: it refused the credential that Vault holds \
+         (version 3, stored 2026-11-02). This isn't your mistake and you can't fix it; don't ask \
+         the user for a key. Tell the user that an operator must renew it: vault write \
+         mcp-proxy/services/github token=- (request_id r-9)"
+    );
+    // A service without a credential has none to renew.
+    vault.answer("github/GET", answered(json!({ "status": 401, "body": body })));
+    let text = bridge.refusal("proxy_read", read()).await;
+    assert_eq!(
+        text,
+        "credential_refused: \"github\" answered 401: it demands a credential, and Vault sends it \
+         none. This isn't your mistake and you can't fix it; don't ask the user for a key. Tell \
+         the user that an operator must store one: vault write mcp-proxy/services/github \
+         auth=bearer token=-"
     );
     // A shared credential is renewed in its own place; which version was refused says whether
     // somebody has renewed it already.
@@ -91,6 +103,15 @@ async fn an_upstreams_401_never_asks_the_user_for_a_key() {
     let text = bridge.refusal("proxy_read", read()).await;
     assert!(text.contains("Vault holds (version 3, stored 2026-11-02). This"), "{text}");
     assert!(text.contains("vault write mcp-proxy/credentials/corp token=-"), "{text}");
+    // The hundredth 401 in a row isn't the first.
+    let refused = json!({
+        "name": "corp", "version": 3, "stored": "2026-11-02T10:00:00Z",
+        "failing_since": "2026-11-05T08:00:00Z",
+    });
+    vault.answer("github/GET", answered(json!({ "status": 401, "refused_credential": refused })));
+    let text = bridge.refusal("proxy_read", read()).await;
+    let told = "(version 3, stored 2026-11-02; credential_failing since 2026-11-05T08:00:00Z). This";
+    assert!(text.contains(told), "{text}");
     bridge.finish().await;
 }
 

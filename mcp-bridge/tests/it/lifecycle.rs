@@ -110,9 +110,16 @@ async fn a_client_that_asks_for_progress_hears_that_a_call_still_runs() {
                     "arguments": { "service": "github", "path": "/" } }),
         )
         .await;
-    let progress = bridge.notification("notifications/progress").await;
+    // One that didn't ask, at the same time.
+    let call = json!({ "service": "github", "path": "/" });
+    let quiet = bridge.start_call("proxy_read", call).await;
+    let progress = bridge.next().await;
+    assert_eq!(progress["method"], "notifications/progress", "{progress}");
     assert_eq!(progress["params"]["progressToken"], "p-1");
+    assert!(progress["params"]["progress"].as_f64().unwrap() > 0.0);
     assert!(bridge.called(&id).await.0.ends_with("late"));
+    // After the answer nothing more may be said of the call, and of the other nothing at all.
+    assert_eq!(bridge.next().await["id"], quiet);
     bridge.finish().await;
 }
 

@@ -100,8 +100,37 @@ async fn only_what_the_policy_permits_is_listed() {
          - github: About github. Allowed: GET /**. Base: https://github.example/api\n\
          - s7: About s7. Allowed: POST /**. Base: https://s7.example/api"
     );
-    // What was learned stays for the token's life.
-    assert_eq!(vault.arrivals("sys/capabilities-self").len(), 3);
+    // What is permitted stays known for the token's life; of what isn't, one question asks again.
+    assert_eq!(vault.arrivals("sys/capabilities-self").len(), 4);
+    bridge.call("proxy_read", json!({ "service": "github", "path": "/" })).await;
+    assert_eq!(vault.arrivals("sys/capabilities-self").len(), 4);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn what_an_operator_allows_later_is_found_by_asking_and_by_calling() {
+    let vault = Vault::start().await;
+    vault.script().permitted = Some(HashSet::from(["nothing/GET".into()]));
+    let machine = Machine::new();
+    let mut bridge = machine.serve(&vault);
+    bridge.initialize("2025-11-25").await;
+    bridge.request("tools/list", json!({})).await;
+    let (text, _) = bridge.call("list_services", json!({})).await;
+    assert!(text.starts_with("No service is available to this agent yet."), "{text}");
+    // The user was told, and the operator did it: the next question finds it, for the same token.
+    vault.script().permitted = Some(HashSet::from(["github/GET".into()]));
+    let (text, _) = bridge.call("list_services", json!({})).await;
+    assert!(text.contains("- github: About github. Allowed: GET /**."), "{text}");
+    bridge.notification("notifications/tools/list_changed").await;
+    // So does a call that works all at once.
+    vault.script().permitted = Some(HashSet::from(["github/GET".into(), "sonarr/GET".into()]));
+    bridge.request("tools/list", json!({})).await;
+    assert!(!bridge.call("proxy_read", json!({ "service": "sonarr", "path": "/" })).await.1);
+    bridge.notification("notifications/tools/list_changed").await;
+    let tools = bridge.request("tools/list", json!({})).await["result"]["tools"].clone();
+    let names = &tools[1]["inputSchema"]["properties"]["service"]["enum"];
+    assert_eq!(names, &json!(["github", "sonarr"]));
+    assert_eq!(vault.arrivals("auth/approle/login").len(), 1);
     bridge.finish().await;
 }
 
@@ -152,5 +181,65 @@ async fn without_a_catalog_the_configured_names_serve() {
     bridge.initialize("2025-11-25").await;
     let (text, _) = bridge.call("list_services", json!({})).await;
     assert!(text.contains("- sonarr: Allowed: any method /**."), "{text}");
+    bridge.finish().await;
+}
+
+/// Fifteen services as people have them.
+const HOME: [(&str, &str); 15] = [
+    ("github", "GitHub: issues, pull requests, code"),
+    ("gitlab", "GitLab: projects, issues, pipelines"),
+    ("grafana", "Grafana: dashboards, alerts, queries"),
+    ("home_assistant", "Smart home"),
+    ("jellyfin", "Films, music and series at home"),
+    ("jira", "Jira: tickets of the team"),
+    ("linear", "Linear: issues and projects"),
+    ("nextcloud", "Files, calendars and contacts"),
+    ("notion", "Notion: pages and databases"),
+    ("paperless", "Scanned documents"),
+    ("prometheus", "Metrics of all hosts"),
+    ("radarr", "Film library and downloads"),
+    ("sentry", "Sentry: errors of our programs"),
+    ("sonarr", "TV series library and downloads"),
+    ("tautulli", "Plex statistics"),
+];
+
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "the numbers are what one wants to see")]
+async fn fifteen_services_cost_a_model_under_twelve_hundred_tokens() {
+    let vault = Vault::start().await;
+    let services = HOME.map(|(name, description)| {
+        let mut service = service(name);
+        service["description"] = json!(description);
+        service
+    });
+    vault.script().catalog = Some(json!({ "revision": "1", "services": services }));
+    let machine = Machine::new();
+    let mut bridge = machine.serve(&vault);
+    bridge.initialize("2025-11-25").await;
+    let tools = bridge.request("tools/list", json!({})).await["result"]["tools"].clone();
+    bridge.finish().await;
+    // The services are known now, so the instructions of the next start name them.
+    let mut bridge = machine.serve(&vault);
+    let hello = bridge.initialize("2025-11-25").await;
+    let instructions = hello["instructions"].as_str().unwrap();
+    assert!(instructions.contains("tautulli (Plex statistics)."), "{instructions}");
+
+    // The vocabulary of the GPT-4o family; others differ by a few in a hundred. Clients give the
+    // model a tool's name, description and schema, as compact JSON.
+    let vocabulary = tiktoken_rs::o200k_base_singleton();
+    let cost = |text: &str| vocabulary.encode_ordinary(text).len();
+    let mut sum = cost(instructions);
+    println!("instructions: {sum} tokens");
+    for tool in tools.as_array().unwrap() {
+        let shown = json!({ "name": tool["name"], "description": tool["description"],
+                            "input_schema": tool["inputSchema"] });
+        let tokens = cost(&shown.to_string());
+        println!("{}: {tokens} tokens", tool["name"]);
+        sum += tokens;
+    }
+    let (overview, _) = bridge.call("list_services", json!({})).await;
+    println!("all that every prompt carries: {sum} tokens");
+    println!("the overview, when asked for: {} tokens", cost(&overview));
+    assert!(sum < 1_200, "{sum}");
     bridge.finish().await;
 }

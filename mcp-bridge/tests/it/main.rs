@@ -7,12 +7,16 @@
 )]
 
 mod bridge;
+mod client_config;
 mod commands;
+mod doctor;
 mod eras;
 mod errors;
+mod failover;
 mod lifecycle;
 mod listing;
 mod results;
 mod session;
 mod tls;
+mod traps;
 mod vault;

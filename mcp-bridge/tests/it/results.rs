@@ -114,3 +114,71 @@ async fn a_program_can_ask_for_structured_results() {
     assert_eq!(result["structuredContent"]["body"], "{\"ok\":true}");
     bridge.finish().await;
 }
+
+#[tokio::test]
+async fn a_long_answer_is_cut_with_advice_that_a_second_call_can_follow() {
+    let vault = Vault::start().await;
+    let machine = Machine::new();
+    let mut bridge = machine.serve(&vault);
+    bridge.initialize("2025-11-25").await;
+    let item = json!({ "id": 7, "title": "t".repeat(60), "overview": "o".repeat(400) });
+    let body = serde_json::to_string(&vec![item; 200]).unwrap();
+    vault.answer(
+        "sonarr/GET",
+        answered(json!({
+            "status": 200, "duration_ms": 5, "body": body,
+            "headers": { "content-type": "application/json", "etag": "\"e1\"",
+                         "link": "</series?page=2>; rel=\"next\"", "x-total-count": "812",
+                         "x-ratelimit-remaining": "9", "x-ratelimit-reset": "60",
+                         "set-cookie": "session=canary", "server": "nginx" },
+        })),
+    );
+    let mut call = json!({ "service": "sonarr", "path": "/series", "max_chars": 1000 });
+    let (text, _) = bridge.call("proxy_read", call.clone()).await;
+    let (head, rest) = text.split_once("\n[{").unwrap();
+    assert_eq!(
+        head,
+        "200 OK · sonarr · GET /series · application/json · 98.8 kB · 5 ms\n\
+         link: </series?page=2>; rel=\"next\"\netag: \"e1\"\nx-total-count: 812\n\
+         x-ratelimit-remaining: 9\nx-ratelimit-reset: 60"
+    );
+    assert!(
+        rest.ends_with(
+            "\n[cut after 1,000 of 98,801 characters. Narrow it with select (top-level: array of \
+             200 objects with keys id, overview, title) or query parameters.]"
+        ),
+        "{rest}"
+    );
+    // What the notice names is what the next call needs.
+    call["select"] = json!("[:2].{id: id, title: title}");
+    let (text, _) = bridge.call("proxy_read", call).await;
+    let selected = text.lines().last().unwrap();
+    let title = "t".repeat(60);
+    let expected = json!([{ "id": 7, "title": title }, { "id": 7, "title": title }]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(selected).unwrap(), expected);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_picture_comes_as_a_picture() {
+    let vault = Vault::start().await;
+    let machine = Machine::new();
+    let mut bridge = machine.serve(&vault);
+    bridge.initialize("2025-11-25").await;
+    vault.answer(
+        "sonarr/GET",
+        answered(json!({ "status": 200, "duration_ms": 5, "body_base64": "iVBORw0KGgo=",
+                         "headers": { "content-type": "image/png" } })),
+    );
+    let call = json!({ "name": "proxy_read",
+                       "arguments": { "service": "sonarr", "path": "/poster.png" } });
+    let result = bridge.request("tools/call", call).await["result"].clone();
+    assert_eq!(
+        result["content"],
+        json!([
+            { "type": "text", "text": "200 OK · sonarr · GET /poster.png · image/png · 8 B · 5 ms" },
+            { "type": "image", "data": "iVBORw0KGgo=", "mimeType": "image/png" },
+        ])
+    );
+    bridge.finish().await;
+}

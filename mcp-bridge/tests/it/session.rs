@@ -109,6 +109,23 @@ async fn a_token_that_vault_ended_is_replaced_once_and_the_call_goes_through() {
 }
 
 #[tokio::test]
+async fn a_403_of_the_policy_is_no_reason_to_log_in_again() {
+    let vault = Vault::start().await;
+    let machine = Machine::new();
+    let mut bridge = machine.serve(&vault);
+    bridge.initialize("2025-11-25").await;
+    assert!(!bridge.call("proxy_read", read()).await.1);
+    vault.script().permitted = Some(std::collections::HashSet::new());
+    for _ in 0..3 {
+        let text = bridge.refusal("proxy_read", read()).await;
+        assert!(text.starts_with("not_permitted: "), "{text}");
+    }
+    assert!(!vault.arrivals("auth/token/lookup-self").is_empty(), "the token was asked about");
+    assert_eq!(vault.arrivals(LOGIN).len(), 1);
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn a_refused_credential_is_not_tried_again_until_it_changes() {
     let vault = Vault::start().await;
     let machine = Machine::new();

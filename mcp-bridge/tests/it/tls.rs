@@ -134,6 +134,36 @@ async fn only_the_configured_authority_and_name_are_trusted() {
 }
 
 #[tokio::test]
+async fn doctor_tells_an_unknown_authority_from_a_wrong_name_and_from_no_tls() {
+    let machine = Machine::new();
+    let authority = Authority::new();
+    let ca = machine.path("ca.pem");
+    std::fs::write(&ca, authority.0.pem()).unwrap();
+    let doctor = async |address: &str, settings: &[(&str, &Path)]| {
+        let mut command = machine.command(address);
+        let (status, text, _) =
+            crate::commands::run(command.arg("doctor").envs(settings.iter().copied())).await;
+        assert_eq!(status, 20, "{text}");
+        text
+    };
+    let right = sealed_vault(&authority, "localhost", false).await;
+    let text = doctor(&right, &[]).await;
+    assert!(text.contains("an authority that isn't trusted here"), "{text}");
+    assert!(text.contains("mend: set VAULT_CACERT"), "{text}");
+    let wrong = sealed_vault(&authority, "vault.internal", false).await;
+    let text = doctor(&wrong, &[("VAULT_CACERT", &ca)]).await;
+    assert!(
+        text.contains("is for another name") && text.contains("VAULT_TLS_SERVER_NAME"),
+        "{text}"
+    );
+    let plain = crate::vault::Vault::start().await.address().replace("http://", "https://");
+    let text = doctor(&plain, &[("VAULT_CACERT", &ca)]).await;
+    assert!(text.contains("speaks no TLS") && text.contains("mend: use http://"), "{text}");
+    let text = doctor(&right, &[("VAULT_CACERT", &machine.path("absent"))]).await;
+    assert!(text.contains("name PEM files that this user can read"), "{text}");
+}
+
+#[tokio::test]
 async fn a_client_certificate_is_shown_where_one_is_configured() {
     let machine = Machine::new();
     let authority = Authority::new();

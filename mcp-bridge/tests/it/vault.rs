@@ -39,6 +39,12 @@ pub(crate) struct Script {
     /// Answers by `service/METHOD`; else a small JSON document.
     pub(crate) answers: HashMap<String, ResponseTemplate>,
     pub(crate) arrivals: Vec<Arrival>,
+    /// What the engine's dry run says; none means that the token may not ask.
+    pub(crate) explained: Option<Value>,
+    /// Which engine is mounted at `mcp-proxy/`.
+    pub(crate) mounted: &'static str,
+    /// What a token's look-up says beside its life.
+    pub(crate) token: Value,
 }
 
 pub(crate) struct Vault {
@@ -62,6 +68,9 @@ impl Vault {
             permitted: None,
             answers: HashMap::new(),
             arrivals: Vec::new(),
+            explained: None,
+            mounted: "mcp-proxy",
+            token: json!({ "type": "service", "policies": ["default", "agent"] }),
         }));
         let server = MockServer::start().await;
         Mock::given(any()).respond_with(Answering(Arc::clone(&script))).mount(&server).await;
@@ -153,6 +162,12 @@ impl Respond for Answering {
 
 impl Script {
     fn answer(&mut self, path: &str, token: Option<String>, body: &Value) -> ResponseTemplate {
+        if path == "sys/health" {
+            let status = if self.sealed { 503 } else { 200 };
+            return ResponseTemplate::new(status).set_body_json(json!({
+                "initialized": true, "sealed": self.sealed, "standby": false, "version": "2.7.2",
+            }));
+        }
         if self.sealed {
             return refused(503, "Vault is sealed");
         }
@@ -164,7 +179,10 @@ impl Script {
         };
         match path {
             "auth/token/lookup-self" => {
-                answered(json!({ "ttl": self.lease, "renewable": self.renewable }))
+                let mut token = self.token.clone();
+                token["ttl"] = json!(self.lease);
+                token["renewable"] = json!(self.renewable);
+                answered(token)
             }
             "auth/token/renew-self" => self.issue(&token, self.renewed_lease.unwrap_or(self.lease)),
             "auth/token/revoke-self" => {
@@ -231,6 +249,15 @@ impl Script {
                     "duration_ms": 42, "request_id": "r-1", "catalog_revision": "1",
                 }))
             });
+        }
+        if path.starts_with("mcp-proxy/explain/") {
+            return match &self.explained {
+                Some(explained) => answered(explained.clone()),
+                None => refused(403, "1 error occurred:\n\t* permission denied\n\n"),
+            };
+        }
+        if path == "sys/internal/ui/mounts/mcp-proxy" {
+            return answered(json!({ "type": self.mounted }));
         }
         if path.starts_with("mcp-proxy/catalog/") {
             return answered(self.details.clone());

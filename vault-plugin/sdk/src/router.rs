@@ -96,12 +96,14 @@ impl<B: Backend> Router<B> {
         let (handler, engine) = (Arc::clone(&endpoint.handler), Arc::clone(engine));
         let result =
             run(endpoint.effect, &request_id, async move { handler(engine, call).await }).await;
-        #[cfg(debug_assertions)]
-        let result = answers::declared(operation, endpoint, result);
-        match endpoint.effect {
+        let result = match endpoint.effect {
             Effect::CallsOut => result.map_err(|error| unrepeatable(error, &request_id)),
             Effect::Pure | Effect::MayWrite => result,
-        }
+        };
+        // Last, so that a test sees what isn't declared, of a call too.
+        #[cfg(debug_assertions)]
+        let result = answers::declared(operation, endpoint, result);
+        result
     }
 
     /// Tells `create` from `update`; `None` when the path makes no difference between them.

@@ -10,6 +10,23 @@ use crate::field::Field;
 /// handler with it: a field that is undeclared, missing or of another type ends the request with
 /// [`Error::Internal`](crate::Error::Internal), so that no test passes with it. A release build
 /// doesn't look.
+///
+/// ```
+/// use vault_sdk::{Field, FieldType, Spec};
+///
+/// Spec::new("Reads a note.")
+///     .data(
+///         "The note.",
+///         [
+///             Field::new("text", FieldType::Str, "What it says."),
+///             Field::new("seen", FieldType::Pairs, "Who has read it, by name.").of([
+///                 Field::new("count", FieldType::Int, "How often."),
+///                 Field::new("last", FieldType::Str, "When.").optional(),
+///             ]),
+///         ],
+///     )
+///     .empty("There is no such note.");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub(crate) summary: &'static str,

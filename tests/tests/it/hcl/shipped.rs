@@ -45,7 +45,7 @@ impl Shipped {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
         fs::write(directory.path().join("unseal.key"), key).unwrap();
-        let (port, cluster_port) = (free_port(), free_port());
+        let [port, cluster_port] = free_ports();
         let scheme = if file == "dev.hcl" { "http" } else { "https" };
         let mut text = shipped(file);
         let usual = [
@@ -247,7 +247,8 @@ pub(super) fn sum_in(text: &str) -> String {
     line.split('"').nth(1).unwrap().to_owned()
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+/// Two ports that were free a moment ago, and differ.
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -72,7 +72,9 @@ impl Plan {
             )),
             Self::None | Self::Keep(Some(_)) | Self::New(_) => {}
         }
-        if entry.definition.credential.is_none() && entry.definition.auth.is_none() {
+        // Once: auth=none, written later, changes nothing.
+        let new = entry.version == 1;
+        if new && entry.definition.credential.is_none() && entry.definition.auth.is_none() {
             warnings.push("auth isn't set, so calls are sent without a credential".to_owned());
         }
         warnings

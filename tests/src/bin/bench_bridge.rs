@@ -1,0 +1,220 @@
+//! Compares the bridge's first answers and memory with those of other stdio bridges, in one run.
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that can't measure ends, and says why")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use e2e::programs;
+use e2e::wait::{self, LIMIT};
+use e2e::world::World;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+const RUNS: usize = 5;
+
+const READER: &str = r#"
+path "mcp-proxy/catalog" { capabilities = ["read"] }
+path "mcp-proxy/proxy/demo/GET" { capabilities = ["update"] }
+"#;
+
+/// One program that bridges stdio to something behind HTTP.
+struct Subject {
+    name: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// What one run measured.
+struct Run {
+    /// From the start of the program to the answer to `initialize`.
+    hello: Duration,
+    /// From the start to the list of the tools.
+    tools: Duration,
+    /// Proportional set size of the program and its children, after that.
+    pss_kib: u64,
+    /// Resident set size of the same.
+    rss_kib: u64,
+}
+
+#[tokio::main]
+async fn main() {
+    let world = World::start_quiet().await;
+    let (_upstream, _) = world.service("demo").await;
+    let role = world.app_role("agent", READER).await;
+    let text = |path: PathBuf| path.display().to_string();
+    let mut subjects = vec![Subject {
+        name: "mcp-bridge",
+        program: programs::bridge(),
+        arguments: Vec::new(),
+        environment: vec![
+            ("VAULT_ADDR", world.server.address().to_owned()),
+            ("MCP_BRIDGE_ROLE_ID_FILE", text(role.role_id_file())),
+            ("MCP_BRIDGE_SECRET_ID_FILE", text(role.secret_id_file())),
+        ],
+    }];
+    let cache = programs::root().join(".cache/bench");
+    let upstream = start_upstream(&cache).await;
+    if let Some((_, url)) = &upstream {
+        let node = |name: &str| cache.join("node_modules/.bin").join(name);
+        let own = |arguments: &[&str]| arguments.iter().map(|&a| a.to_owned()).collect();
+        for (name, program, arguments) in [
+            (
+                "mcp-remote",
+                node("mcp-remote"),
+                own(&[url, "--allow-http", "--transport", "http-only"]),
+            ),
+            (
+                "supergateway",
+                node("supergateway"),
+                own(&["--streamableHttp", url, "--logLevel", "none"]),
+            ),
+            (
+                "mcp-proxy (PyPI)",
+                cache.join("venv/bin/mcp-proxy"),
+                own(&["--transport", "streamablehttp", url]),
+            ),
+        ] {
+            subjects.push(Subject { name, program, arguments, environment: Vec::new() });
+        }
+    } else {
+        println!("Not measured: the others, for want of an upstream (scripts/bench-peers).");
+    }
+
+    println!(
+        "Medians of {RUNS} runs; memory of the program and its children, once tools are listed."
+    );
+    println!("Behind mcp-bridge: a server with the plugin. Behind the others: FastMCP.\n");
+    println!("{:<18}{:>14}{:>14}{:>12}{:>12}", "", "initialize", "tools/list", "PSS", "RSS");
+    let mut results: Vec<Vec<Run>> = subjects.iter().map(|_| Vec::new()).collect();
+    // In turns, so that a busy moment of the machine hits all alike.
+    for _ in 0..RUNS {
+        for (subject, runs) in subjects.iter().zip(&mut results) {
+            runs.extend(measure(subject).await);
+        }
+    }
+    for (subject, runs) in subjects.iter().zip(results) {
+        if runs.is_empty() {
+            println!("{:<18}not measured: it isn't installed, or gave no answer", subject.name);
+            continue;
+        }
+        println!(
+            "{:<18}{:>11.1} ms{:>11.1} ms{:>8.1} MiB{:>8.1} MiB",
+            subject.name,
+            median(&runs, |run| run.hello.as_secs_f64() * 1e3),
+            median(&runs, |run| run.tools.as_secs_f64() * 1e3),
+            median(&runs, |run| run.pss_kib as f64 / 1024.0),
+            median(&runs, |run| run.rss_kib as f64 / 1024.0),
+        );
+    }
+}
+
+/// Starts an MCP server over HTTP; none where its parts aren't installed.
+async fn start_upstream(cache: &Path) -> Option<(Child, String)> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let mut server = Command::new(cache.join("venv/bin/python"))
+        .arg(programs::root().join("scripts/bench-upstream"))
+        .arg(port.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .ok()?;
+    let listens = wait::until("the upstream to listen", async || {
+        if server.try_wait().unwrap().is_some() {
+            return Some(false);
+        }
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok().map(|_| true)
+    })
+    .await;
+    listens.then(|| (server, format!("http://127.0.0.1:{port}/mcp")))
+}
+
+/// Runs a program once; none if it can't be started or gives no answer.
+async fn measure(subject: &Subject) -> Option<Run> {
+    let home = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    let mut process = Command::new(&subject.program)
+        .args(&subject.arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", home.path())
+        .env("NO_PROXY", "127.0.0.1,localhost")
+        .envs(subject.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .ok()?;
+    let mut input = process.stdin.take().unwrap();
+    let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
+    let hello = json!({
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": { "name": "bench", "version": "1" },
+    });
+    request(&mut input, &mut output, 1, "initialize", hello).await?;
+    let hello = started.elapsed();
+    let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    input.write_all(format!("{ready}\n").as_bytes()).await.ok()?;
+    let listed = request(&mut input, &mut output, 2, "tools/list", json!({})).await?;
+    assert!(listed["tools"].as_array().is_some_and(|tools| !tools.is_empty()), "{listed}");
+    let tools = started.elapsed();
+    let (pss_kib, rss_kib) = memory(process.id()?);
+    drop(input);
+    // Those that don't leave with their client are ended: its own child alone.
+    if tokio::time::timeout(Duration::from_secs(3), process.wait()).await.is_err() {
+        let _ = process.kill().await;
+    }
+    Some(Run { hello, tools, pss_kib, rss_kib })
+}
+
+async fn request(
+    input: &mut ChildStdin,
+    output: &mut Lines<BufReader<ChildStdout>>,
+    id: u64,
+    method: &str,
+    parameters: Value,
+) -> Option<Value> {
+    let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": parameters });
+    input.write_all(format!("{message}\n").as_bytes()).await.ok()?;
+    loop {
+        let line = tokio::time::timeout(LIMIT, output.next_line()).await.ok()?.ok()??;
+        let Ok(answer) = serde_json::from_str::<Value>(&line) else { continue };
+        if answer["id"] == id {
+            return Some(answer["result"].clone());
+        }
+    }
+}
+
+/// The memory of a process and of all below it, in KiB: proportional and resident
+/// (`proc_pid_smaps(5)`, `proc_pid_status(5)`). The bridge keeps its memory to itself: of its
+/// proportional size only root learns.
+fn memory(pid: u32) -> (u64, u64) {
+    let field = |file: &str, name: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let mut sum = (field("smaps_rollup", "Pss:"), field("status", "VmRSS:"));
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    for child in children.unwrap_or_default().split_whitespace() {
+        let (pss, rss) = memory(child.parse().unwrap());
+        sum = (sum.0 + pss, sum.1 + rss);
+    }
+    sum
+}
+
+fn median(runs: &[Run], value: impl Fn(&Run) -> f64) -> f64 {
+    let mut values: Vec<_> = runs.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
