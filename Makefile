@@ -16,7 +16,7 @@ build: ## Build both programs (release); 7 minutes the first time on 2 cores
 	@test -x target/release/mcp-bridge || echo "Building both programs: about 7 minutes on 2 cores, this once."
 	cargo build --release --locked
 
-dist: ## Build what is handed out, into target/dist: static plugin, bridge, sums, bills of materials
+dist: ## Build what is handed out, into target/dist: static plugin, bridge, sums, SBOMs
 	scripts/dist
 
 demo: build ## See it work: eight shows on a real server, a real upstream and a real MCP client

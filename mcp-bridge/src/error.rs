@@ -324,9 +324,13 @@ fn refused(service: &str, mount: &str, credential: Option<&RefusedCredential>) -
     } else {
         format!("credentials/{}", credential.name)
     };
+    let failing = match &credential.failing_since {
+        Some(since) => format!("; credential_failing since {since}"),
+        None => String::new(),
+    };
     format!(
         "\"{service}\" answered 401: it refused the credential that Vault holds (version {}, stored \
-         {}). {advice} renew it: vault write {mount}/{place} token=-",
+         {}{failing}). {advice} renew it: vault write {mount}/{place} token=-",
         credential.version,
         credential.stored.get(..10).unwrap_or_default()
     )

@@ -94,6 +94,9 @@ pub(crate) struct RefusedCredential {
     pub(crate) version: u64,
     /// When that was stored (RFC 3339).
     pub(crate) stored: String,
+    /// Since when it has been refused, if that is no accident (RFC 3339).
+    #[serde(default)]
+    pub(crate) failing_since: Option<String>,
 }
 
 /// Sends a call once.

@@ -60,6 +60,8 @@ impl Seen {
 /// | `/stall` | reads the request, then says nothing |
 /// | `/hold` | answers once [`Upstream::release`] was called |
 /// | `/size/<n>` | n bytes |
+/// | `/endless`, `/endless-head` | a body, a head without an end |
+/// | `/huge`, `/short` | less than the ten gigabytes, the hundred bytes that it announces |
 /// | any other | `{"ok":true}` |
 #[derive(Debug)]
 pub struct Upstream {

@@ -6,6 +6,8 @@ mod credentials;
 mod definition;
 mod health;
 mod kept;
+mod places;
+mod refusals;
 mod services;
 mod snapshot;
 mod sweep;
@@ -38,18 +40,22 @@ pub struct Engine {
     /// One write at a time: each is read, checked and committed as a whole.
     writes: tokio::sync::Mutex<()>,
     cache: Mutex<Cache>,
-    /// The mount's `max_in_flight`, and its places.
-    places: Mutex<Option<(u64, Arc<Semaphore>)>>,
+    places: places::PlacesBook,
     /// One load at a time of services whose names fall together: a burst of callers of a service that
     /// isn't cached compiles its redactor once.
     loading: [tokio::sync::Mutex<()>; LOADERS],
     resolver: Arc<Resolver>,
     sent: Arc<SentLog>,
     health: health::HealthBook,
+    refusals: refusals::RefusalBook,
     usage: usage::UsageBook,
     /// Set when a write ended half-way: something may lie about that nothing refers to.
     needs_sweep: AtomicBool,
+    /// Seconds since 1970.
+    clock: Clock,
 }
+
+type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
 #[derive(Default)]
 struct Cache {
@@ -86,14 +92,16 @@ impl Default for Engine {
         Self {
             writes: tokio::sync::Mutex::default(),
             cache: Mutex::default(),
-            places: Mutex::default(),
+            places: places::PlacesBook::default(),
             loading: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             resolver: Arc::new(Resolver::system()),
             sent: Arc::default(),
             health: health::HealthBook::default(),
+            refusals: refusals::RefusalBook::default(),
             usage: usage::UsageBook::default(),
             // What a kill left behind is found by the first round after a start.
             needs_sweep: AtomicBool::new(true),
+            clock: Box::new(storage::now),
         }
     }
 }
@@ -104,19 +112,19 @@ impl Engine {
         Self { sent: SentLog::of_this_process(), ..Self::default() }
     }
 
+    /// An instance that tells the health of services by another clock, in seconds since 1970.
+    pub fn with_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { clock: Box::new(clock), ..Self::default() }
+    }
+
     /// The requests that were sent, by this process and those before it.
     pub fn sent(&self) -> &SentLog {
         &self.sent
     }
 
-    /// The health of services, from memory.
-    pub fn health(&self) -> &health::HealthBook {
-        &self.health
-    }
-
     /// The calls of a service that are under way.
     pub fn in_flight(&self, name: &Name) -> usize {
-        self.cache().services.get(name).map_or(0, |snapshot| snapshot.in_flight())
+        self.places.in_flight(name)
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
@@ -159,7 +167,7 @@ impl Engine {
         let entry: ConfigEntry = storage::load(storage, storage::CONFIG).await?.unwrap_or_default();
         let ceilings = Ceilings::parse(&entry)
             .map_err(|failure| Error::Internal(format!("stored config: {}", failure.text)))?;
-        let in_flight = self.places_of_the_mount(ceilings.max_in_flight);
+        let in_flight = self.places.of_mount(ceilings.max_in_flight);
         let mount = Arc::new(Mount { entry, ceilings, in_flight });
         self.remember(generation, |cache| cache.config = Some(Arc::clone(&mount)));
         Ok(mount)
@@ -178,20 +186,6 @@ impl Engine {
         let revision: Arc<str> = stored.map_or("0".into(), |stored| stored.revision.into());
         self.remember(generation, |cache| cache.revision = Some(Arc::clone(&revision)));
         Ok(revision)
-    }
-
-    /// The same places for as long as their number is the same, so that calls under way count.
-    fn places_of_the_mount(&self, most: u64) -> Arc<Semaphore> {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*places {
-            Some((number, semaphore)) if *number == most => Arc::clone(semaphore),
-            Some(_) | None => {
-                let permits = usize::try_from(most).unwrap_or(usize::MAX);
-                let semaphore = Arc::new(Semaphore::new(permits));
-                *places = Some((most, Arc::clone(&semaphore)));
-                semaphore
-            }
-        }
     }
 
     /// Stores the mount's settings after checking them.

@@ -72,7 +72,6 @@ async fn pipeline(
 ) -> Result<ProxyResponse, Error> {
     let started = Instant::now();
     let request = ProxyRequest::parse(&mut call.fields)?;
-    decision.asked(&request);
     let snapshot = snapshot(engine, &call, &request.service).await?;
     let revision = engine.revision(call.storage.as_ref()).await?;
     let canonical = canonicalise(request, &snapshot)?;
@@ -102,7 +101,7 @@ async fn pipeline(
     Ok(ProxyResponse {
         answer,
         rule,
-        refused: credential.map(answer::Refused::of),
+        refused: credential.map(|credential| answer::Refused::of(engine, credential)),
         request_id: call.id,
         revision,
         duration: started.elapsed(),
@@ -170,6 +169,10 @@ fn canonicalise(request: ProxyRequest, snapshot: &Snapshot) -> Result<CanonicalR
             headers.entry(http::header::CONTENT_TYPE).or_insert(content_type);
         }
         None => {}
+    }
+    // The operator's word stands against the caller's, and is judged with it.
+    for (name, value) in &service.headers {
+        headers.insert(name.clone(), value.clone());
     }
     if overrides::in_body(&headers, &request.body) {
         return Err(nothing_sent(

@@ -103,6 +103,15 @@ async fn an_upstreams_401_never_asks_the_user_for_a_key() {
     let text = bridge.refusal("proxy_read", read()).await;
     assert!(text.contains("Vault holds (version 3, stored 2026-11-02). This"), "{text}");
     assert!(text.contains("vault write mcp-proxy/credentials/corp token=-"), "{text}");
+    // The hundredth 401 in a row isn't the first.
+    let refused = json!({
+        "name": "corp", "version": 3, "stored": "2026-11-02T10:00:00Z",
+        "failing_since": "2026-11-05T08:00:00Z",
+    });
+    vault.answer("github/GET", answered(json!({ "status": 401, "refused_credential": refused })));
+    let text = bridge.refusal("proxy_read", read()).await;
+    let told = "(version 3, stored 2026-11-02; credential_failing since 2026-11-05T08:00:00Z). This";
+    assert!(text.contains(told), "{text}");
     bridge.finish().await;
 }
 

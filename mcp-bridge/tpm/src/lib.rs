@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - [`credential`]: what is kept, and how it is sealed and opened.
-//! - [`sealed`]: the container's format. [`file`]: the one place that touches the file.
+//! - [`sealed`]: the container's format. [`mod@file`]: the one place that touches the file.
 //! - [`sealer`]: the seam to a TPM, and [`sealer::helper`], which starts the helper program.
 //! - [`protocol`], [`response_code`]: what the helper and this library say to each other, and what
 //!   the TPM says to the helper.

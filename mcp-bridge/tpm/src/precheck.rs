@@ -21,12 +21,17 @@ pub fn check(tcti: &Tcti) -> Result<(), TpmError> {
 
 fn check_device(device: &Path) -> Result<(), TpmError> {
     let Err(error) = OpenOptions::new().read(true).write(true).open(device) else { return Ok(()) };
-    match error.kind() {
-        ErrorKind::NotFound if is_first_generation() => Err(TpmError::Tpm12),
-        ErrorKind::NotFound => Err(TpmError::NoDevice { path: device.display().to_string() }),
-        ErrorKind::PermissionDenied => Err(no_permission(device)),
-        _ => Ok(()),
+    let kind = error.kind();
+    if kind == ErrorKind::PermissionDenied {
+        return Err(no_permission(device));
     }
+    if kind != ErrorKind::NotFound {
+        return Ok(());
+    }
+    if is_first_generation() {
+        return Err(TpmError::Tpm12);
+    }
+    Err(TpmError::NoDevice { path: device.display().to_string() })
 }
 
 /// Linux, `Documentation/ABI/stable/sysfs-class-tpm`: 1 or 2.

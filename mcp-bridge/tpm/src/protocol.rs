@@ -1,6 +1,5 @@
 //! The one request and one answer that this library and the helper program exchange as JSON.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -48,7 +47,7 @@ pub enum Operation<'a> {
     /// Unseal a data key.
     Unseal {
         /// The sealed object.
-        object: Cow<'a, TpmObject>,
+        object: Box<TpmObject>,
         /// The PIN, if the object asks for one.
         pin: Option<WireSecret<'a>>,
         /// Whether to spend the last try before the TPM locks.
@@ -57,7 +56,7 @@ pub enum Operation<'a> {
     /// Tell which registers differ from the sealed values.
     PcrDiff {
         /// The object's policy.
-        policy: Cow<'a, ObjectPolicy>,
+        policy: Box<ObjectPolicy>,
     },
 }
 

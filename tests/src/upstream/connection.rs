@@ -42,6 +42,7 @@ pub(super) async fn serve(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<S
             "/hold" => {
                 let _ = state.released.subscribe().wait_for(|released| *released).await;
             }
+            "/endless" | "/endless-head" | "/huge" | "/short" => return lie(stream, path).await,
             _ => {}
         }
         let reply = answer(&request, path, &state);
@@ -75,6 +76,25 @@ async fn read(stream: &mut Stream) -> io::Result<Option<Seen>> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     Ok(Some(Seen { method, target, headers, body }))
+}
+
+/// Gives an answer that doesn't end, or not where it said.
+async fn lie(mut stream: Stream, path: &str) {
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let (head, piece, pieces) = match path {
+        "/endless" => ("transfer-encoding: chunked\r\n\r\n", chunk.as_str(), usize::MAX),
+        "/endless-head" => ("", "x-more: of the same\r\n", usize::MAX),
+        "/huge" => ("content-length: 10000000000\r\n\r\n", "x", 1),
+        _ => ("content-length: 100\r\n\r\n", "no hundred bytes", 1),
+    };
+    let mut written = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes()).await;
+    for _ in 0..pieces {
+        if written.is_err() {
+            return;
+        }
+        written = stream.write_all(piece.as_bytes()).await;
+    }
+    let _ = stream.shutdown().await;
 }
 
 fn answer(request: &Seen, path: &str, state: &State) -> Reply {

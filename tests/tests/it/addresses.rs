@@ -63,6 +63,23 @@ async fn nothing_but_public_addresses_by_default() {
 }
 
 #[tokio::test]
+async fn the_servers_own_listener_is_out_of_reach() {
+    let world = World::start().await;
+    let port = world.server.address().rsplit(':').next().unwrap();
+    for host in ["127.0.0.1", "127.0.0.2"] {
+        let service = json!({ "base_url": format!("https://{host}:{port}"), "auth": "none" });
+        world.root.write("mcp-proxy/services/self", service).await.ok();
+        let call = json!({ "path": "/v1/sys/health" });
+        let answer = world.root.write("mcp-proxy/proxy/self/GET", call).await;
+        answer.refused(400, "address_forbidden");
+    }
+    // It is the listener, not the address.
+    let upstream = Upstream::start().await;
+    world.root.write("mcp-proxy/services/self", definition(&upstream)).await.ok();
+    world.root.write("mcp-proxy/proxy/self/GET", json!({ "path": "/a" })).await.ok();
+}
+
+#[tokio::test]
 async fn a_base_url_is_an_origin_and_a_path_and_nothing_else() {
     let world = World::start().await;
     let upstream = Upstream::start().await;
@@ -168,13 +185,14 @@ async fn refused(world: &World, upstream: &Upstream, changes: &serde_json::Value
     }
     written.ok();
     let called = world.root.write("mcp-proxy/proxy/attempt/GET", json!({ "path": "/a" })).await;
-    // A name that nobody knows is an unreachable upstream, not a forbidden one.
-    assert!(
-        matches!(called.status, 400 | 424)
-            && (called.text.contains("address_forbidden")
-                || called.text.contains("upstream_unreachable")),
-        "{changes}: {}",
-        called.text
-    );
+    // A name that nobody knows is an unreachable upstream; an address never gets as far.
+    let base_url = changes["base_url"].as_str().unwrap_or_default();
+    let unknown = ["//foo.localhost:", "//metadata.google.internal.:"];
+    if called.status == 424 && unknown.iter().any(|host| base_url.contains(host)) {
+        called.refused(424, "upstream_unreachable");
+    } else {
+        assert_eq!(called.status, 400, "{changes}: {}", called.text);
+        called.refused(400, "address_forbidden");
+    }
     world.root.delete("mcp-proxy/services/attempt").await.ok();
 }

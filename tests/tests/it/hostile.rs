@@ -2,6 +2,7 @@
 //! place or past the rules.
 
 use e2e::upstream::Upstream;
+use e2e::wait;
 use e2e::world::{World, definition};
 use serde_json::{Value, json};
 
@@ -89,7 +90,13 @@ async fn an_operator_cannot_let_dangerous_headers_through_by_name_or_by_star() {
         "Forwarded",
         "X-Forwarded-For",
         "X-HTTP-Method-Override",
+        "X-HTTP-Path-Override",
         "X-Original-URL",
+        "X-Original-Path",
+        "X-Envoy-Original-Path",
+        "Content-Encoding",
+        "Range",
+        "Via",
         "*",
         "X-*",
     ] {
@@ -100,10 +107,16 @@ async fn an_operator_cannot_let_dangerous_headers_through_by_name_or_by_star() {
             continue;
         }
         written.ok();
-        let tried = if name.contains('*') { "Authorization" } else { name };
-        let call = json!({ "path": "/a", "headers": { tried: "mine" } });
-        let answer = world.root.write("mcp-proxy/proxy/demo/GET", call).await;
-        assert_eq!(answer.status, 400, "{name}: {}", answer.text);
+        let tried: &[&str] = if name.contains('*') {
+            &["Authorization", "Content-Encoding", "Range", "Via", "X-Envoy-Original-Path"]
+        } else {
+            &[name]
+        };
+        for tried in tried {
+            let call = json!({ "path": "/a", "headers": { *tried: "mine" } });
+            let answer = world.root.write("mcp-proxy/proxy/demo/GET", call).await;
+            assert_eq!(answer.status, 400, "{name} {tried}: {}", answer.text);
+        }
     }
     assert_eq!(upstream.connections(), 0);
 
@@ -245,18 +258,94 @@ async fn a_method_is_never_empty_and_never_hidden() {
         ("demo/POST", json!({ "path": "/a", "headers": { "X-HTTP-Method": "DELETE" } })),
         ("demo/POST", json!({ "path": "/a", "query": { "_method": "DELETE" } })),
         ("demo/POST", json!({ "path": "/a", "form": { "_method": "DELETE" } })),
-        (
-            "demo/POST",
-            json!({
-                "path": "/a",
-                "body": "_method=DELETE",
-                "headers": { "Content-Type": "application/x-www-form-urlencoded" },
-            }),
-        ),
+        ("demo/POST", typed("application/x-www-form-urlencoded", "_method=DELETE")),
+        ("demo/POST", typed("", "_method=DELETE")),
+        ("demo/POST", typed("multipart/form-data; boundary=x", &part("name=\"\\_method\""))),
+        ("demo/POST", typed("multipart/form-data; boundary=x", &part("name = \"_method\""))),
+        ("demo/POST", typed("application/json", "{\"_method\":\"DELETE\",}")),
+        ("demo/POST", typed("application/json", "\u{feff}{\"_method\":\"DELETE\"}")),
     ] {
         let path = format!("mcp-proxy/proxy/{path}");
         let answer = world.root.write(&path, call.clone()).await;
         assert!(matches!(answer.status, 400 | 404 | 405), "{path} {call}: {}", answer.text);
     }
     assert_eq!(upstream.connections(), 0);
+    // What the service says of itself decides what the body is.
+    let own = json!({ "headers": { "Content-Type": "application/x-www-form-urlencoded" } });
+    world.root.write("mcp-proxy/services/demo", own).await.ok();
+    let call = json!({ "path": "/a", "body": "_method=DELETE" });
+    let answer = world.root.write("mcp-proxy/proxy/demo/POST", call).await;
+    answer.refused(400, "invalid_request");
+    assert_eq!(upstream.connections(), 0);
+    let call = json!({ "path": "/a", "body": "method=DELETE" });
+    world.root.write("mcp-proxy/proxy/demo/POST", call).await.ok();
+    let kind = "application/x-www-form-urlencoded";
+    assert_eq!(upstream.only().header("content-type"), Some(kind));
+}
+
+#[tokio::test]
+async fn a_parameter_that_a_rule_judges_is_in_the_query_alone() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let rules =
+        json!({ "rules": "deny POST /b?cmd=delete, allow POST /a?cmd=get_*, allow POST /b" });
+    world.root.write("mcp-proxy/services/demo", rules).await.ok();
+    let form = "application/x-www-form-urlencoded";
+    let cases = |name: &str| {
+        vec![
+            json!({ "form": { name: "delete" } }),
+            json!({ "json": { name: "delete" } }),
+            json!({ "json": format!("{{\"x\":1,\"{name}\":\"delete\"}}") }),
+            typed(form, &format!("x=1&{name}=delete")),
+            typed("multipart/form-data; boundary=x", &part(&format!("name=\"{name}\""))),
+        ]
+    };
+    for (path, query) in [("/a", json!({ "cmd": "get_x" })), ("/b", json!({}))] {
+        for name in ["cmd", "CMD", "cmd[]", "%63md"] {
+            for mut call in cases(name) {
+                call["path"] = json!(path);
+                call["query"] = query.clone();
+                let answer = world.root.write("mcp-proxy/proxy/demo/POST", call).await;
+                let text = answer.refused(400, "denied_by_rule").errors();
+                assert!(text.contains("Leave cmd out of the body"), "{path} {name}: {text}");
+            }
+        }
+    }
+    assert_eq!(upstream.connections(), 0);
+    for mut call in cases("command") {
+        call["path"] = json!("/a");
+        call["query"] = json!({ "cmd": "get_x" });
+        world.root.write("mcp-proxy/proxy/demo/POST", call).await.ok();
+    }
+    assert_eq!(upstream.seen().len(), 5);
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_read_is_logged_under_its_service() {
+    let world = World::start().await;
+    let (upstream, _) = world.service("demo").await;
+    let call = json!({ "path": "/a", "body": "a", "json": "{}" });
+    let answer = world.root.write("mcp-proxy/proxy/demo/POST", call).await;
+    answer.refused(400, "invalid_request");
+    let line = wait::until("the decision in the log", async || {
+        let traces = world.server.traces();
+        let (_, log) = traces.iter().find(|(path, _)| path.ends_with("server.log"))?;
+        let log = String::from_utf8_lossy(log);
+        log.lines().find(|line| line.contains("proxy decision")).map(str::to_owned)
+    })
+    .await;
+    for field in ["service=demo", "method=POST", "verdict=refused", "reason=invalid_request"] {
+        assert!(line.contains(field), "{field}: {line}");
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+/// A call with a body of the kind that its own header names.
+fn typed(kind: &str, body: &str) -> Value {
+    json!({ "path": "/a", "body": body, "headers": { "Content-Type": kind } })
+}
+
+/// A multipart body of one part, with the boundary `x`.
+fn part(parameter: &str) -> String {
+    format!("--x\r\nContent-Disposition: form-data; {parameter}\r\n\r\nDELETE\r\n--x--\r\n")
 }

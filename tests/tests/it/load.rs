@@ -13,6 +13,8 @@ use tokio::net::TcpListener;
 
 const PLACES: usize = 8;
 
+/// `make bench` judges the p99; here there are few calls, so that the places stay taken (they end
+/// after 60 s) on a slow day, too.
 #[tokio::test]
 async fn a_hanging_upstream_takes_its_own_places_and_no_others() {
     let world = World::start().await;
@@ -31,8 +33,8 @@ async fn a_hanging_upstream_takes_its_own_places_and_no_others() {
     });
     world.root.write("mcp-proxy/services/hanging", fields).await.ok();
 
-    calls(&world.root, 50).await;
-    let idle = calls(&world.root, 300).await;
+    calls(&world.root, 20).await;
+    let idle = calls(&world.root, 60).await;
     let held: Vec<_> = (0..PLACES)
         .map(|_| {
             let api = world.root.clone();
@@ -51,10 +53,10 @@ async fn a_hanging_upstream_takes_its_own_places_and_no_others() {
         world.root.write(path, json!({})).await.refused(400, "busy");
     }
     let busy = started.elapsed() / 3;
-    let beside = calls(&world.root, 300).await;
+    let beside = calls(&world.root, 60).await;
     assert!(held.iter().all(|call| !call.is_finished()), "the places were taken all the time");
     println!(
-        "p99 of another service: idle {idle:?}, beside a hanging one {beside:?} \
+        "slowest of 60 calls of another service: idle {idle:?}, beside a hanging one {beside:?} \
          (factor {:.2}); busy after {busy:?}",
         beside.as_secs_f64() / idle.as_secs_f64()
     );
@@ -70,7 +72,7 @@ async fn a_hanging_upstream_takes_its_own_places_and_no_others() {
     hanging.abort();
 }
 
-/// Makes so many calls that all must succeed, four at a time; gives their p99.
+/// Makes so many calls that all must succeed, four at a time; gives the slowest one's time.
 async fn calls(api: &Api, count: usize) -> Duration {
     let callers: Vec<_> = (0..4)
         .map(|_| {
@@ -92,8 +94,7 @@ async fn calls(api: &Api, count: usize) -> Duration {
     for caller in callers {
         times.append(&mut caller.await.unwrap());
     }
-    times.sort_unstable();
-    times[times.len() * 99 / 100]
+    times.into_iter().max().unwrap()
 }
 
 const MIB: usize = 1 << 20;

@@ -27,7 +27,10 @@ async fn paused_refuses_the_next_call_and_lets_those_in_flight_end() {
     world.root.list("mcp-proxy/services").await.ok();
     world.root.write("mcp-proxy/services/demo", json!({ "description": "x" })).await.ok();
 
+    // Neither write made it forget the call that is under way.
     assert!(!held.is_finished());
+    let health = world.root.read("mcp-proxy/health").await.ok();
+    assert_eq!(health.data()["services"]["demo"]["in_flight"], 1, "{}", health.text);
     upstream.release();
     assert_eq!(held.await.unwrap().ok().data()["status"], 200);
     assert_eq!(upstream.seen().len(), 1);

@@ -71,6 +71,10 @@ async fn cas_required_is_for_every_write_with_kvs_words() {
         ("write mcp-proxy/credentials/shared cas=7 token=-", &second),
         ("write mcp-proxy/services/demo description=x", &second),
         ("write mcp-proxy/services/demo description=x cas=9", &second),
+        ("write mcp-proxy/credentials/shared/rollback version=1", &second),
+        ("write mcp-proxy/credentials/shared/rollback version=1 cas=7", &second),
+        ("write mcp-proxy/credentials/shared/destroy versions=1", &second),
+        ("write mcp-proxy/credentials/shared/destroy versions=1 cas=7", &second),
     ] {
         let refused = bao(&world.root, words)(input).await.unwrap_err();
         let words_of_kv = if words.contains("cas=") {
@@ -98,6 +102,13 @@ async fn cas_required_is_for_every_write_with_kvs_words() {
     let winner = if a.status == 200 { (&one, b) } else { (&other, a) };
     winner.1.refused(400, "check_and_set_failed");
     assert_eq!(sent(&world, &upstream).await, format!("Bearer {}", winner.0));
+
+    run(&world.root, "write mcp-proxy/credentials/shared/rollback version=1 cas=3").await.unwrap();
+    assert_eq!(sent(&world, &upstream).await, format!("Bearer {first}"));
+    let body = json!({ "versions": [2], "options": { "cas": 4 } });
+    world.root.write("mcp-proxy/credentials/shared/destroy", body).await.ok();
+    let listed = read(&world.root, "mcp-proxy/credentials/shared").await;
+    assert_eq!(listed["versions"]["2"]["destroyed"], true, "{listed}");
 }
 
 #[tokio::test]

@@ -46,6 +46,9 @@ pub struct CredentialView {
     pub entry: CredentialEntry,
     /// What the current version is bound to.
     pub binding: Option<BindingEntry>,
+    /// Since when upstreams have refused the current version, if they have done so for long enough;
+    /// in seconds since 1970.
+    pub failing_since: Option<u64>,
 }
 
 impl Engine {
@@ -161,7 +164,8 @@ impl Engine {
             entry.versions.retain(|version| version.version <= own.version);
         }
         let binding = current_binding(storage, &entry).await?;
-        Ok(Some(CredentialView { entry, binding }))
+        let failing_since = self.refusals.failing_since(&entry.id, entry.current);
+        Ok(Some(CredentialView { entry, binding, failing_since }))
     }
 
     /// Deletes a shared credential with all its versions; nothing there is no error. With `cas` that

@@ -1,7 +1,6 @@
 //! A service's definition, from what is stored to what calls work with: the one place where
 //! definitions are checked.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -53,6 +52,7 @@ pub(super) fn parse(
     }
     dangers(definition, config, &base)?;
     texts(definition)?;
+    check_safe_methods(definition)?;
     let destination = destination(definition, &base, ceilings)?;
     let service = Service {
         name: name.clone(),
@@ -93,7 +93,6 @@ pub(super) fn parse(
             bounds::IN_FLIGHT,
             ceilings.max_in_flight,
         )?),
-        safe_methods: safe_methods(definition)?,
         probe: probe(definition)?,
         send_request_id: definition.send_request_id.unwrap_or(true),
         placement,
@@ -183,17 +182,13 @@ fn texts(definition: &Definition) -> Result<(), Failure> {
     Ok(())
 }
 
-fn safe_methods(definition: &Definition) -> Result<BTreeSet<String>, Failure> {
-    match &definition.safe_methods {
-        None => Ok(["GET", "HEAD", "OPTIONS"].map(str::to_owned).into()),
-        Some(methods) => methods
-            .iter()
-            .map(|method| match headers::parse_method(method) {
-                Ok(method) => Ok(method.to_string()),
-                Err(error) => Err(Failure::invalid(format!("safe_methods: {error}"))),
-            })
-            .collect(),
+/// For agents to read; no step of a call goes by them.
+fn check_safe_methods(definition: &Definition) -> Result<(), Failure> {
+    for method in definition.safe_methods.iter().flatten() {
+        headers::parse_method(method)
+            .map_err(|error| Failure::invalid(format!("safe_methods: {error}")))?;
     }
+    Ok(())
 }
 
 fn probe(definition: &Definition) -> Result<Option<Probe>, Failure> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use vault_sdk::Storage;
 
@@ -46,11 +45,6 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Calls under way.
-    pub fn in_flight(&self) -> usize {
-        self.service.max_in_flight.saturating_sub(self.places.free())
-    }
-
     pub(super) fn uses_credential(&self, name: &str) -> bool {
         self.credential.as_ref().is_some_and(|credential| credential.name.as_str() == name)
             || self.service.name.as_str() == name
@@ -121,6 +115,7 @@ impl Engine {
                 .map_err(|failure| no_longer_allowed(name, &failure))?;
         let upstream = Upstream::new(destination, Arc::clone(&self.resolver))
             .map_err(|error| no_longer_allowed(name, &Failure::invalid(error.to_string())))?;
+        let places = self.places.of_service(name, &entry.id, service.max_in_flight);
         let (credential, secrets) = if service.placement.wants_secret() {
             load_credential(storage, name, &entry).await?
         } else {
@@ -135,10 +130,7 @@ impl Engine {
             weight,
             service_id: entry.id,
             enabled: entry.definition.enabled.unwrap_or(true),
-            places: Places::new(
-                Arc::new(Semaphore::new(service.max_in_flight)),
-                Arc::clone(&mount.in_flight),
-            ),
+            places: Places::new(places, Arc::clone(&mount.in_flight)),
             last_check: tokio::sync::Mutex::default(),
             credential,
             redactor: Arc::new(redactor),

@@ -26,7 +26,7 @@ pub(super) struct UsageBook(Mutex<HashMap<String, Usage>>);
 
 impl Engine {
     /// Notes the end of a call that sent a credential.
-    pub fn note_usage(&self, credential_id: &str, outcome: Outcome) {
+    pub(super) fn note_usage(&self, credential_id: &str, outcome: Outcome) {
         let mut book = self.usage.0.lock().unwrap_or_else(PoisonError::into_inner);
         let usage = match book.get_mut(credential_id) {
             Some(usage) => usage,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use vault_sdk::Storage;
 
 use super::credentials::commit_material;
-use super::{Engine, binding, definition};
+use super::{Engine, binding, check_and_set, definition};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::storage::{
@@ -14,27 +14,31 @@ use crate::storage::{
 };
 
 impl Engine {
-    /// Makes a new version with an earlier one's material and binding; gives its number.
+    /// Makes a new version with an earlier one's material and binding; gives its number. With `cas`
+    /// that must be the current version's.
     ///
     /// # Errors
-    /// `invalid_request` for a version that isn't there, `binding_changed` when the service whose
-    /// own credential it is no longer matches that version's binding; storage's own.
+    /// `invalid_request` for a version that isn't there, `check_and_set_failed`, `binding_changed`
+    /// when the service whose own credential it is no longer matches that version's binding;
+    /// storage's own.
     pub async fn rollback(
         &self,
         storage: &dyn Storage,
         name: &Name,
         version: u64,
+        cas: Option<u64>,
         author: String,
     ) -> Result<u64, Error> {
         let _one = self.writes.lock().await;
         let key = format!("{CREDENTIALS}{name}");
-        let (mut entry, service) = self.committed_entry(storage, name).await?;
-        let earlier = live(&entry, version)?;
+        let Committed { mut entry, current, service } = committed_entry(storage, name).await?;
+        let mount = self.mount(storage).await?;
+        check_and_set(cas, current, mount.entry.cas_required)?;
+        let earlier = live(&entry, current, version)?;
         let earlier: MaterialEntry =
             storage::load(storage, &format!("{MATERIAL}{}", earlier.material_id))
                 .await?
                 .ok_or_else(|| gone(version))?;
-        let mount = self.mount(storage).await?;
         if let Some(service) = &service {
             let (parsed, _) =
                 definition::parse(name, &service.definition, &mount.entry, &mount.ceilings)?;
@@ -51,9 +55,8 @@ impl Engine {
                 .into());
             }
         }
-        let committed = entry.current;
         let (material_id, number, outdated) =
-            entry.push(committed, mount.ceilings.max_versions, author)?;
+            entry.push(current, mount.ceilings.max_versions, author)?;
         if let Some(made) = entry.versions.last_mut() {
             made.source = format!("rollback of {version}");
         }
@@ -88,30 +91,33 @@ impl Engine {
         Ok(number)
     }
 
-    /// Deletes the material of old versions for good; what there was remains listed.
+    /// Deletes the material of old versions for good; what there was remains listed. With `cas` that
+    /// must be the current version's number.
     ///
     /// # Errors
-    /// `invalid_request` for the version in use and for versions that aren't there, with nothing
-    /// changed; storage's own.
+    /// `invalid_request` for the version in use and for versions that aren't there, and
+    /// `check_and_set_failed`, with nothing changed; storage's own.
     pub async fn destroy(
         &self,
         storage: &dyn Storage,
         name: &Name,
         versions: &[u64],
+        cas: Option<u64>,
     ) -> Result<(), Error> {
         let _one = self.writes.lock().await;
         let key = format!("{CREDENTIALS}{name}");
-        let (mut entry, _) = self.committed_entry(storage, name).await?;
+        let Committed { mut entry, current, .. } = committed_entry(storage, name).await?;
+        check_and_set(cas, current, self.mount(storage).await?.entry.cas_required)?;
         let mut materials = Vec::with_capacity(versions.len());
         for version in versions {
-            if *version == entry.current {
+            if *version == current {
                 return Err(Failure::invalid(format!(
                     "version {version} is in use. Write another secret first, or delete the whole. \
                      Nothing was destroyed"
                 ))
                 .into());
             }
-            materials.push(live(&entry, *version)?.material_id.clone());
+            materials.push(live(&entry, current, *version)?.material_id.clone());
         }
         // Material first: a kill in between leaves a version listed that can't be used.
         let outcome: Result<(), Error> = async {
@@ -127,31 +133,37 @@ impl Engine {
         self.forget(&key);
         outcome
     }
-
-    /// A credential's entry with nothing in it that was never committed, and the service that it
-    /// belongs to, if it is a service's own.
-    async fn committed_entry(
-        &self,
-        storage: &dyn Storage,
-        name: &Name,
-    ) -> Result<(CredentialEntry, Option<ServiceEntry>), Error> {
-        let Some(view) = self.credential(storage, name).await? else {
-            return Err(Failure::invalid(format!(
-                "there is no credential named \"{name}\". Nothing was changed"
-            ))
-            .into());
-        };
-        let service = match view.entry.owner {
-            Owner::Operator => None,
-            Owner::Service => storage::load(storage, &format!("{SERVICES}{name}")).await?,
-        };
-        Ok((view.entry, service))
-    }
 }
 
-fn live(entry: &CredentialEntry, version: u64) -> Result<&VersionEntry, Failure> {
-    let found = entry.versions.iter().find(|found| found.version == version && !found.destroyed);
-    found.ok_or_else(|| gone(version))
+/// A credential as stored: the versions after the current one were never committed, but their
+/// numbers are taken.
+struct Committed {
+    entry: CredentialEntry,
+    current: u64,
+    /// The service that it belongs to, if it is a service's own.
+    service: Option<ServiceEntry>,
+}
+
+async fn committed_entry(storage: &dyn Storage, name: &Name) -> Result<Committed, Error> {
+    let none = || {
+        Failure::invalid(format!("there is no credential named \"{name}\". Nothing was changed"))
+    };
+    let entry: CredentialEntry =
+        storage::load(storage, &format!("{CREDENTIALS}{name}")).await?.ok_or_else(none)?;
+    if entry.owner == Owner::Operator {
+        return Ok(Committed { current: entry.current, entry, service: None });
+    }
+    let service: Option<ServiceEntry> =
+        storage::load(storage, &format!("{SERVICES}{name}")).await?;
+    let own = service.as_ref().and_then(|service| service.own.as_ref());
+    let current = own.ok_or_else(none)?.version;
+    Ok(Committed { entry, current, service })
+}
+
+fn live(entry: &CredentialEntry, current: u64, version: u64) -> Result<&VersionEntry, Failure> {
+    let committed = entry.versions.iter().filter(|found| found.version <= current);
+    let mut live = committed.filter(|found| !found.destroyed);
+    live.find(|found| found.version == version).ok_or_else(|| gone(version))
 }
 
 fn gone(version: u64) -> Failure {

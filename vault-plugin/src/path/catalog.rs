@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response, Spec, Storage};
 
 use super::{UNKNOWN_SERVICE, handler};
-use crate::engine::{Engine, in_force};
+use crate::engine::{Engine, Health, in_force};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::proxy::rules::Rules;
@@ -78,8 +78,11 @@ async fn all(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let storage = call.storage.as_ref();
     let revision = engine.revision(storage).await?;
     let catalog = engine.catalog(storage).await?;
-    let services: Vec<Value> =
-        catalog.iter().map(|(name, entry)| Value::Object(overview(&engine, name, entry))).collect();
+    let mut services = Vec::with_capacity(catalog.len());
+    for (name, entry) in catalog.iter() {
+        let health = engine.health(storage, name, entry).await?;
+        services.push(Value::Object(overview(health, name, entry)));
+    }
     data(json!({ "revision": revision.as_ref(), "services": services }))
 }
 
@@ -94,7 +97,8 @@ async fn one(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         )
         .into());
     };
-    let mut shown = overview(&engine, name.as_str(), &entry);
+    let mut shown =
+        overview(engine.health(storage, name.as_str(), &entry).await?, name.as_str(), &entry);
     let mount = engine.mount(storage).await?;
     let definition = in_force(&entry.definition, &mount.ceilings);
     shown.insert("revision".into(), engine.revision(storage).await?.as_ref().into());
@@ -119,11 +123,10 @@ fn data(value: Value) -> Result<Response, Error> {
     Response::data(value).map_err(|error| Error::Internal(error.to_string()))
 }
 
-fn overview(engine: &Engine, name: &str, entry: &ServiceEntry) -> Map<String, Value> {
+fn overview(health: Health, name: &str, entry: &ServiceEntry) -> Map<String, Value> {
     let definition = &entry.definition;
-    let health = engine.health().of(&entry.id);
     let mut state = Map::from_iter([("state".to_owned(), Value::from(health.state()))]);
-    if let Some(since) = health.credential_failing_since() {
+    if let Some(since) = health.credential_failing_since {
         // A bridge knows one word for what doesn't work, and the code for why.
         state.insert("state".into(), "failing".into());
         state.insert("since".into(), rfc3339(since).into());

@@ -22,7 +22,9 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
         Path::new("credentials", "Lists credentials.").operation(
             Operation::List,
             Effect::Pure,
-            Spec::new("Lists names.").query([fields::AFTER, fields::LIMIT]).list([]),
+            Spec::new("Lists names with non-secret detail.")
+                .query([fields::AFTER, fields::LIMIT])
+                .list([CURRENT, FAILING_SINCE]),
             handler(list),
         ),
         Path::new("credentials/:name", "A shared credential: written, never read back.")
@@ -99,7 +101,7 @@ fn bound() -> [Field; 12] {
 }
 
 /// What is known of a credential, beside its binding.
-fn kept() -> [Field; 6] {
+fn kept() -> [Field; 7] {
     [
         Field::new("owner", FieldType::Str, "operator, or service for a service's own.")
             .read_only(),
@@ -111,12 +113,21 @@ fn kept() -> [Field; 6] {
         Field::new("last_refused_time", FieldType::Str, "When an upstream last refused it.")
             .optional()
             .read_only(),
+        FAILING_SINCE,
         shown_version(),
     ]
 }
 
 const CURRENT: Field =
     Field::new("current_version", FieldType::Int, "The version in use.").read_only();
+
+const FAILING_SINCE: Field = Field::new(
+    "failing_since",
+    FieldType::Str,
+    "Since when upstreams have refused the current version, three times or more over a minute.",
+)
+.optional()
+.read_only();
 
 fn shown_version() -> Field {
     Field::new("versions", FieldType::Pairs, "The versions, by number.").read_only().of([
@@ -151,6 +162,8 @@ fn version_paths() -> [Path<Engine>; 3] {
             .fields([
                 fields::NAME,
                 Field::new("version", FieldType::Int, "The version to go back to."),
+                fields::CAS,
+                fields::OPTIONS,
             ])
             .operation(
                 Operation::Update,
@@ -164,6 +177,8 @@ fn version_paths() -> [Path<Engine>; 3] {
             .fields([
                 fields::NAME,
                 Field::new("versions", FieldType::Ints, "The versions to destroy, such as 1,2."),
+                fields::CAS,
+                fields::OPTIONS,
             ])
             .operation(
                 Operation::Update,
@@ -178,14 +193,22 @@ fn version_paths() -> [Path<Engine>; 3] {
 
 async fn list(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let mut keys = Vec::new();
+    let mut shown = Map::new();
     for key in call.storage.list(CREDENTIALS).await? {
         if let Ok(name) = crate::name::Name::parse(&key)
-            && engine.credential(call.storage.as_ref(), &name).await?.is_some()
+            && let Some(view) = engine.credential(call.storage.as_ref(), &name).await?
         {
+            let detail = json!({
+                "current_version": view.entry.current,
+                "failing_since": view.failing_since.map(rfc3339),
+            });
+            shown.insert(key.clone(), detail);
             keys.push(key);
         }
     }
-    Ok(Response::list(page(keys, &mut call.fields), Map::new()))
+    let keys = page(keys, &mut call.fields);
+    let detail = keys.iter().filter_map(|key| shown.remove_entry(key)).collect();
+    Ok(Response::list(keys, detail))
 }
 
 async fn exists(engine: Arc<Engine>, call: Call) -> Result<bool, Error> {
@@ -208,6 +231,7 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         "current_version": view.entry.current,
         "last_used_time": usage.last_used.map(rfc3339),
         "last_refused_time": usage.last_refused.map(rfc3339),
+        "failing_since": view.failing_since.map(rfc3339),
         "versions": versions,
     });
     if let (Some(binding), Some(data)) = (view.binding, data.as_object_mut()) {
@@ -253,18 +277,20 @@ async fn rollback(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error
     let version = version.and_then(|version| u64::try_from(version).ok()).ok_or_else(|| {
         Failure::invalid("version is missing: the one to go back to, such as version=3")
     })?;
+    let cas = cas(&mut call.fields)?;
     let author = author(&call.caller);
-    let made = engine.rollback(call.storage.as_ref(), &name, version, author).await?;
+    let made = engine.rollback(call.storage.as_ref(), &name, version, cas, author).await?;
     Response::data(json!({ "version": made })).map_err(|error| Error::Internal(error.to_string()))
 }
 
 async fn destroy(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let name = name(&call)?;
+    let cas = cas(&mut call.fields)?;
     let given = call.fields.ints("versions").and_then(vault_sdk::Given::value).unwrap_or_default();
     let versions: Result<Vec<u64>, _> = given.into_iter().map(u64::try_from).collect();
     match versions {
         Ok(versions) if !versions.is_empty() => {
-            engine.destroy(call.storage.as_ref(), &name, &versions).await?;
+            engine.destroy(call.storage.as_ref(), &name, &versions, cas).await?;
             Ok(Response::empty())
         }
         Ok(_) | Err(_) => {

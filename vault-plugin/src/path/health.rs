@@ -50,7 +50,8 @@ async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let mut services = Map::new();
     for (key, entry) in engine.catalog(storage).await?.iter() {
         let in_flight = Name::parse(key).map_or(0, |name| engine.in_flight(&name));
-        services.insert(key.clone(), shown(&engine.health().of(&entry.id), in_flight));
+        let health = engine.health(storage, key, entry).await?;
+        services.insert(key.clone(), shown(&health, in_flight));
     }
     let mount = engine.mount(storage).await?;
     Response::data(json!({ "paused": mount.entry.paused, "services": services }))
@@ -65,7 +66,7 @@ fn shown(health: &Health, in_flight: usize) -> Value {
         "last_failure": time(health.last_failure),
         "last_failure_code": health.failure.map(crate::error::Code::as_str),
         "last_credential_refusal": time(health.last_refusal),
-        "failing_since": time(health.credential_failing_since().or(health.failing_since)),
+        "failing_since": time(health.credential_failing_since.or(health.failing_since)),
         "in_flight": in_flight,
     })
 }

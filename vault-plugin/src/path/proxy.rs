@@ -56,6 +56,12 @@ fn answer() -> [Field; 11] {
         Field::new("name", FieldType::Str, "Its name."),
         Field::new("version", FieldType::Int, "The version that was sent."),
         Field::new("stored", FieldType::Str, "When that version was stored."),
+        Field::new(
+            "failing_since",
+            FieldType::Str,
+            "Since when it has been refused, if that is no accident (credential_failing).",
+        )
+        .optional(),
     ];
     [
         Field::new("status", FieldType::Int, "The upstream's HTTP status."),

@@ -128,7 +128,7 @@ async fn list(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
                     "auth": definition.auth.as_deref().unwrap_or("none"),
                     "description": definition.description.clone().unwrap_or_default(),
                     "enabled": definition.enabled.unwrap_or(true),
-                    "health": engine.health().of(&entry.id).state(),
+                    "health": engine.health(call.storage.as_ref(), key, &entry).await?.state(),
                 }),
             );
         }

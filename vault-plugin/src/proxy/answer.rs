@@ -51,15 +51,17 @@ pub struct Refused {
     name: String,
     version: u64,
     stored: u64,
+    failing_since: Option<u64>,
 }
 
 impl Refused {
-    /// Of the credential that was sent.
-    pub fn of(credential: &Credential) -> Self {
+    /// Of the credential that was sent, once the end of the call was noted.
+    pub fn of(engine: &Engine, credential: &Credential) -> Self {
         Self {
             name: credential.name.to_string(),
             version: credential.version,
             stored: credential.stored,
+            failing_since: engine.refused_since(credential),
         }
     }
 }
@@ -78,11 +80,8 @@ pub(super) fn note(
         }
         Ok(_) => Outcome::Answered,
     };
-    engine.health().note(&snapshot.service_id, outcome);
     let was_sent = sent.as_ref().err().is_none_or(EgressError::sent);
-    if let (true, Some(credential)) = (was_sent, credential) {
-        engine.note_usage(&credential.id, outcome);
-    }
+    engine.note(&snapshot.service_id, credential.filter(|_| was_sent), outcome);
     outcome
 }
 
@@ -137,6 +136,7 @@ impl ProxyResponse {
                 "name": refused.name,
                 "version": refused.version,
                 "stored": rfc3339(refused.stored),
+                "failing_since": refused.failing_since.map(rfc3339),
             });
             data.insert("refused_credential".to_owned(), credential);
         }

@@ -12,6 +12,7 @@ use vault_sdk::{Call, Response};
 use super::address::Refusal;
 use super::answer;
 use super::binding::written_placement;
+use super::decision::Decision;
 use super::egress::{EgressError, Limits, TlsFailure, Unreachable};
 use super::origin::Scheme;
 use super::request::ProxyRequest;
@@ -169,22 +170,43 @@ async fn probe_once(
             Err(error) => Err(stopped(snapshot, error)),
         };
     };
+    let mut decision = Decision::probe(call, &probe.method);
+    let ended = send_probe(engine, call, snapshot, probe, deadline, &mut decision).await;
+    decision.probed(ended.as_ref().map(|status| *status).map_err(|stop| stop.failure.code));
+    ended.map(Some)
+}
+
+async fn send_probe(
+    engine: &Engine,
+    call: &Call,
+    snapshot: &Snapshot,
+    probe: &Probe,
+    deadline: Instant,
+    decision: &mut Decision,
+) -> Result<u16, Stop> {
+    let service = &snapshot.service;
     let request = request(service.name.clone(), probe);
     let canonical = canonicalise(request, snapshot).map_err(Stop::at("rules"))?;
     let permit =
         policy::authorize(canonical, service, &snapshot.places).map_err(Stop::at("rules"))?;
+    decision.allowed(permit.rule());
     let credential = credential::resolve(&permit, service, snapshot.credential.as_ref())
         .map_err(Stop::at("credential_stored"))?;
+    decision.uses(credential);
     let (outbound, reservation) = injector::inject(permit, service, credential, &call.id)
         .map_err(Stop::at("credential_stored"))?;
     let limits =
         Limits { deadline, max_response_bytes: service.max_response_bytes, room: &reservation };
+    decision.sending();
     let sent = snapshot.upstream.send(outbound, &limits).await;
     let outcome = answer::note(engine, snapshot, &sent, credential);
     let status = match sent {
         Ok(response) => response.status.as_u16(),
         Err(error) => return Err(stopped(snapshot, error)),
     };
+    if probe.expects(status) {
+        return Ok(status);
+    }
     if let Some(credential) = credential
         && (outcome == Outcome::CredentialRefused || status == 403)
     {
@@ -200,9 +222,6 @@ async fn probe_once(
                 service.placement.written()
             ),
         )));
-    }
-    if probe.expects(status) {
-        return Ok(Some(status));
     }
     Err(Stop::at("upstream")(Failure::new(
         Code::OutcomeUnknown,

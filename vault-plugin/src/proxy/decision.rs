@@ -1,13 +1,15 @@
-//! One log line for each proxied request: who, where, what was decided, how it ended.
+//! One log line for each proxied request and each probe: who, where, what was decided, how it ended.
 
 use std::time::Instant;
 
+use http::Method;
 use vault_sdk::Call;
 
 use super::answer::ProxyResponse;
 use super::credential::Credential;
-use super::request::ProxyRequest;
-use crate::error::Error;
+use super::headers::parse_method;
+use crate::error::{Code, Error};
+use crate::name::Name;
 
 /// The record of one request. It never holds a path, a query, a header or a body.
 pub(super) struct Decision {
@@ -29,8 +31,14 @@ impl Decision {
             request_id: call.id.clone(),
             entity: call.caller.entity_id.clone(),
             display_name: call.caller.display_name.clone(),
-            service: String::new(),
-            method: String::new(),
+            // Also of a request that can't be read otherwise; what is neither a name nor a method
+            // isn't worth a line of the log.
+            service: Name::parse(call.fields.text("service"))
+                .map_or_else(|_| String::new(), |name| name.to_string()),
+            method: match call.fields.text("method") {
+                "" => "GET".to_owned(),
+                given => parse_method(given).map_or_else(|_| String::new(), |m| m.to_string()),
+            },
             credential: String::new(),
             rule: String::new(),
             sending: false,
@@ -39,9 +47,11 @@ impl Decision {
         }
     }
 
-    pub(super) fn asked(&mut self, request: &ProxyRequest) {
-        self.service = request.service.to_string();
-        self.method = request.method.to_string();
+    /// The record of a probe, whose method the caller doesn't choose.
+    pub(super) fn probe(call: &Call, method: &Method) -> Self {
+        let mut decision = Self::begin(call);
+        decision.method = method.to_string();
+        decision
     }
 
     pub(super) fn uses(&mut self, credential: Option<&Credential>) {
@@ -67,6 +77,18 @@ impl Decision {
                 self.write(verdict, failure.code.as_str(), 0);
             }
             Err(Error::Storage(_) | Error::Internal(_)) => self.write("failed", "internal", 0),
+        }
+    }
+
+    /// The end of a probe: what the upstream answered, or the code of what was in the way.
+    pub(super) fn probed(&mut self, outcome: Result<u16, Code>) {
+        self.ended = true;
+        match outcome {
+            Ok(status) => self.write("allowed", "probe", status),
+            Err(code) => {
+                let verdict = if self.sending { "failed" } else { "refused" };
+                self.write(verdict, code.as_str(), 0);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use vault_sdk::{Call, Response};
 
 use super::request::ProxyRequest;
-use super::{canonicalise, credential, policy, snapshot};
+use super::{canonicalise, credential, injector, policy, snapshot};
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -59,8 +59,8 @@ async fn steps(
         used.extend(service.placement.parameters().into_iter().map(|(k, v)| (k, v.into())));
         shown.insert("credential".into(), used.into());
     }
-    // Nothing is held while the name is looked up.
-    drop(permit);
+    // Complete, as it would be sent; nothing is held while the name is looked up.
+    drop(injector::inject(permit, service, credential, &call.id)?);
     let classes = snapshot
         .upstream
         .look(started + service.timeout)

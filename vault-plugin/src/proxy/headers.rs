@@ -69,12 +69,14 @@ pub const DEFAULT_RESPONSE_HEADERS: &[&str] = &[
 
 /// Request fields that neither caller nor operator sets, whatever is allowed: credentials belong
 /// in a credential, framing and content coding to the HTTP client, the caller's address and the
-/// real method and path to nobody.
+/// real method and path to nobody. Nor is an answer asked for in pieces: a credential that it echoes
+/// would be found in none of them.
 const NEVER_REQUEST: &[&str] = &[
     "accept-encoding",
     "authorization",
     "cf-connecting-ip",
     "connection",
+    "content-encoding",
     "content-length",
     "cookie",
     "cookie2",
@@ -84,21 +86,26 @@ const NEVER_REQUEST: &[&str] = &[
     "http2-settings",
     "keep-alive",
     "proxy-*",
+    "range",
     "te",
     "trailer",
     "transfer-encoding",
     "true-client-ip",
     "upgrade",
+    "via",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-envoy-*",
     "x-forwarded",
     "x-forwarded-*",
     "x-host",
     "x-http-method",
     "x-http-method-override",
+    "x-http-path-override",
     "x-method-override",
     "x-original-host",
     "x-original-method",
+    "x-original-path",
     "x-original-uri",
     "x-original-url",
     "x-real-ip",

@@ -42,10 +42,6 @@ pub fn inject(
         headers: request.headers,
         body: request.body,
     };
-    // The operator's word stands against the caller's.
-    for (name, value) in &service.headers {
-        draft.headers.insert(name.clone(), value.clone());
-    }
     draft.headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(concat!(
         "vault-mcp-proxy/",
         env!("CARGO_PKG_VERSION")

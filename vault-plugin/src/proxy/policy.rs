@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
-use super::canonical::CanonicalTarget;
+use super::canonical::{CanonicalTarget, same_parameter};
 use super::limits::{Places, Reservation};
+use super::overrides;
 use super::rules::Verdict;
 use super::service::Service;
 use crate::error::{Code, Failure};
@@ -16,7 +17,7 @@ pub struct CanonicalRequest {
     pub method: Method,
     /// Path and query.
     pub target: CanonicalTarget,
-    /// The caller's headers that may pass.
+    /// The caller's headers that may pass, and the service's own.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
@@ -99,9 +100,23 @@ pub fn judge<'s>(
     request: &CanonicalRequest,
     service: &'s Service,
 ) -> Result<Option<&'s str>, Failure> {
-    let denied = match service.rules.decide(&request.method, &request.target) {
+    let in_body = |name: &str| {
+        overrides::has_field(&request.headers, &request.body, |field| same_parameter(field, name))
+    };
+    let denied = match service.rules.decide(&request.method, &request.target, in_body) {
         Verdict::Allowed(rule) => return Ok(rule),
         Verdict::Denied(rule) => rule,
+        Verdict::InBody { rule, parameter } => {
+            return Err(Failure::new(
+                Code::DeniedByRule,
+                format!(
+                    "the body has a field called {parameter}, by which a rule of \"{}\" judges the \
+                     query (rule: {rule}), and the server could take it instead. Nothing was sent. \
+                     Leave {parameter} out of the body",
+                    service.name
+                ),
+            ));
+        }
     };
     let by = denied.map_or_else(String::new, |rule| format!(" (rule: {rule})"));
     let allowed = match service.rules.allowed() {

@@ -36,7 +36,7 @@ pub enum RedactorError {
 /// Finds and replaces secrets in bodies, header values and texts.
 ///
 /// Each secret is found plain, percent-encoded (up to four times), JSON-escaped (strings within
-/// strings up to eight backslashes), with HTML entities, form-encoded, in hexadecimal and in
+/// strings, however deep), with HTML entities, form-encoded, in hexadecimal and in
 /// base64 at any alignment with line breaks, character by character in any mixture of these. Of a
 /// secret over 64 bytes every part of some 32 bytes is found by itself. One under 8 bytes, or of
 /// fewer than 10 digits, is replaced only where it stands as a word, under 4 bytes only as a whole

@@ -10,7 +10,8 @@
 //! The first rule that matches decides. Once there is a rule, what none matches is denied; without
 //! rules all is allowed. A rule sees what is sent: the canonical path below the base URL, compared
 //! case-sensitively after undoing percent-encoding, so that `:` and `%3A` are the same to it. One
-//! slash at the end makes no difference.
+//! slash at the end makes no difference. A parameter that the deciding rule names must stand in the
+//! query alone: a field of that name in the body is refused, since many servers would take it instead.
 
 mod pattern;
 #[cfg(test)]
@@ -66,6 +67,13 @@ pub enum Verdict<'r> {
     Allowed(Option<&'r str>),
     /// By this rule, or because no rule matched.
     Denied(Option<&'r str>),
+    /// This rule would decide by a parameter that stands in the body as well.
+    InBody {
+        /// The rule.
+        rule: &'r str,
+        /// The parameter's name, as the rule writes it.
+        parameter: &'r str,
+    },
 }
 
 impl Rules {
@@ -82,18 +90,19 @@ impl Rules {
         rules.iter().map(|rule| Rule::parse(rule.as_ref())).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Decides: the first rule that matches.
-    pub fn decide(&self, method: &Method, target: &CanonicalTarget) -> Verdict<'_> {
+    /// Decides: the first rule that matches. `in_body` tells whether the body has a field that a
+    /// server could take for the parameter of a name.
+    pub fn decide(
+        &self,
+        method: &Method,
+        target: &CanonicalTarget,
+        in_body: impl Fn(&str) -> bool,
+    ) -> Verdict<'_> {
         if self.0.is_empty() {
             return Verdict::Allowed(None);
         }
-        match self.0.iter().find(|rule| rule.matches(method, target)) {
-            None => Verdict::Denied(None),
-            Some(rule) => match rule.effect {
-                Effect::Allow => Verdict::Allowed(Some(&rule.text)),
-                Effect::Deny => Verdict::Denied(Some(&rule.text)),
-            },
-        }
+        let mut verdicts = self.0.iter().filter_map(|rule| rule.judge(method, target, &in_body));
+        verdicts.next().unwrap_or(Verdict::Denied(None))
     }
 
     /// The rules as they are shown, in their one spelling.
@@ -202,10 +211,36 @@ impl Rule {
         }
     }
 
-    fn matches(&self, method: &Method, target: &CanonicalTarget) -> bool {
-        self.methods.as_ref().is_none_or(|methods| methods.contains(method))
-            && self.matches_path(target.relative())
-            && self.query.iter().all(|(name, pattern)| holds(name, pattern, self.effect, target))
+    /// What it says, where it matches. A denial also covers what the body may make of the query.
+    fn judge(
+        &self,
+        method: &Method,
+        target: &CanonicalTarget,
+        in_body: impl Fn(&str) -> bool,
+    ) -> Option<Verdict<'_>> {
+        let methods = self.methods.as_ref();
+        if methods.is_some_and(|methods| !methods.contains(method))
+            || !self.matches_path(target.relative())
+        {
+            return None;
+        }
+        let mut doubtful = None;
+        for (parameter, pattern) in &self.query {
+            let holds = holds(parameter, pattern, self.effect, target);
+            let wanted = match self.effect {
+                Effect::Allow => holds,
+                Effect::Deny => !holds,
+            };
+            if wanted && in_body(parameter) {
+                doubtful = Some(Verdict::InBody { rule: &self.text, parameter });
+            } else if !holds {
+                return None;
+            }
+        }
+        doubtful.or(Some(match self.effect {
+            Effect::Allow => Verdict::Allowed(Some(&self.text)),
+            Effect::Deny => Verdict::Denied(Some(&self.text)),
+        }))
     }
 }
 

@@ -1,6 +1,5 @@
 //! A service as a call needs it: parsed, checked, without secret values.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -41,8 +40,6 @@ pub struct Service {
     pub max_response_bytes: usize,
     /// Calls at one time.
     pub max_in_flight: usize,
-    /// Methods that change nothing here.
-    pub safe_methods: BTreeSet<String>,
     /// How it is checked.
     pub probe: Option<Probe>,
     /// Whether the upstream is told the request id.
@@ -79,10 +76,5 @@ impl Service {
             placement: self.placement.clone(),
             trust: self.trust.clone(),
         }
-    }
-
-    /// Whether a method is declared to change nothing.
-    pub fn is_safe(&self, method: &Method) -> bool {
-        self.safe_methods.contains(method.as_str())
     }
 }

@@ -88,6 +88,27 @@ async fn a_cookie_is_set_by_vault_alone() {
 }
 
 #[tokio::test]
+async fn a_services_own_headers_are_sent_and_stand_against_the_callers() {
+    let upstream = Upstream::start(echo).await;
+    let mount = mount(
+        &upstream,
+        json!({ "headers": { "X-Api-Version": "7", "Accept": "application/vnd.own+json" } }),
+    )
+    .await;
+    let asked = json!({ "path": "/x", "headers": { "accept": "text/html", "prefer": "a" } });
+    call(&mount, "proxy/demo/GET", asked).await;
+    let headers = upstream.seen()[0].headers.clone();
+    assert_eq!(headers["x-api-version"], "7");
+    assert_eq!(headers.get_all("accept").iter().collect::<Vec<_>>(), ["application/vnd.own+json"]);
+    assert_eq!(headers["prefer"], "a");
+    // A credential's place is nobody's to fill.
+    for name in ["Authorization", "Cookie"] {
+        let own = json!({ "headers": { name: "mine" } });
+        refusal(mount.write("services/demo", own).await);
+    }
+}
+
+#[tokio::test]
 async fn a_user_name_moves_no_further_than_its_password() {
     let upstream =
         Upstream::start(|_: &Seen| text("text/plain", "Invalid key: sk_live_0123456789abcdef"))

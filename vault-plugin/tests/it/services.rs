@@ -300,3 +300,47 @@ async fn versions_kept_are_bounded() {
     let refused = mount.write("config", json!({ "max_versions": 1 })).await.unwrap_err();
     assert!(refused.to_string().contains("from 2 to 10"), "{refused}");
 }
+
+#[tokio::test]
+async fn calls_under_way_count_across_writes() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Takes connections and never says a word.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mount = Mount::new();
+    mount.write("config", json!({ "upstream_cidrs": "127.0.0.0/8" })).await.unwrap();
+    let shared =
+        json!({ "origin": format!("https://127.0.0.1:{port}"), "auth": "bearer", "token": SECRET });
+    mount.write("credentials/shared", shared).await.unwrap();
+    let service = json!({
+        "base_url": format!("https://127.0.0.1:{port}"), "auth": "bearer", "credential": "shared",
+        "max_in_flight": 1,
+    });
+    mount.write("services/slow", service).await.unwrap();
+    let call = || mount.handle(Operation::Update, "proxy/slow/GET", json!({ "path": "/" }));
+    let mut held = Box::pin(call());
+    let accepted = tokio::select! {
+        _ = &mut held => panic!("answered"),
+        accepted = listener.accept() => accepted.unwrap(),
+    };
+    for (path, change) in [
+        ("services/slow", json!({ "description": "x" })),
+        ("credentials/shared", json!({ "token": "another-secret" })),
+        ("config", json!({ "max_timeout": "50s" })),
+    ] {
+        mount.write(path, change).await.unwrap();
+        assert!(refusal(call().await).starts_with("busy: "), "{path}");
+        let health = mount.read("health").await.unwrap();
+        assert_eq!(health["services"]["slow"]["in_flight"], 1, "{path}");
+    }
+    drop(held);
+    drop(accepted);
+    assert_eq!(mount.read("health").await.unwrap()["services"]["slow"]["in_flight"], 0);
+    // Another limit takes new places.
+    mount.write("services/slow", json!({ "max_in_flight": 2 })).await.unwrap();
+    let mut second = Box::pin(call());
+    tokio::select! {
+        _ = &mut second => panic!("answered"),
+        accepted = listener.accept() => accepted.unwrap(),
+    };
+}

@@ -1,7 +1,7 @@
 //! Asks a TPM through the helper program: one process, one request, one answer.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -18,7 +18,6 @@ use crate::precheck;
 use crate::protocol::{self, Answer, Operation, Reply, Request, WireSecret};
 use crate::sealer::{SealOptions, Sealer, UnsealOptions};
 use crate::tcti::Tcti;
-use std::borrow::Cow;
 
 /// The name of the helper program.
 const PROGRAM: &str = "mcp-bridge-tpm";
@@ -91,12 +90,10 @@ impl HelperSealer {
     }
 
     fn not_started(&self, error: &io::Error) -> TpmError {
-        match error.kind() {
-            io::ErrorKind::NotFound => {
-                TpmError::HelperMissing { path: self.program.display().to_string() }
-            }
-            kind => TpmError::Helper { what: format!("it can't be started ({kind})") },
+        if error.kind() == io::ErrorKind::NotFound {
+            return TpmError::HelperMissing { path: self.program.display().to_string() };
         }
+        TpmError::Helper { what: format!("it can't be started ({})", error.kind()) }
     }
 }
 
@@ -127,7 +124,7 @@ impl Sealer for HelperSealer {
         options: &UnsealOptions,
     ) -> Result<DataKey, TpmError> {
         let operation = Operation::Unseal {
-            object: Cow::Borrowed(object),
+            object: Box::new(object.clone()),
             pin: options.pin.as_ref().map(WireSecret::pin),
             force: options.force,
         };
@@ -138,7 +135,7 @@ impl Sealer for HelperSealer {
     }
 
     async fn pcr_diff(&self, policy: &ObjectPolicy) -> Result<Vec<PcrDrift>, TpmError> {
-        match self.ask(Operation::PcrDiff { policy: Cow::Borrowed(policy) }).await? {
+        match self.ask(Operation::PcrDiff { policy: Box::new(policy.clone()) }).await? {
             Reply::Drift(drift) => Ok(drift),
             Reply::Info(_) | Reply::Sealed(_) | Reply::Key(_) => Err(mixed_up()),
         }
@@ -190,16 +187,10 @@ fn explain(status: ExitStatus, complaint: &str) -> TpmError {
     TpmError::Helper { what: format!("it gave no answer ({status})") }
 }
 
-/// Tells whether the helper's file is where [`HelperSealer::beside_this_program`] looks.
-#[must_use]
-pub fn is_installed_beside(program: &Path) -> bool {
-    program.with_file_name(PROGRAM).is_file()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
     use std::time::Instant;
 
     use super::*;
@@ -207,9 +198,13 @@ mod tests {
     /// A shell script in the helper's place.
     fn script(directory: &Path, body: &str) -> HelperSealer {
         let path = directory.join("helper");
-        // Written by another name and linked, so that no thread's fork holds it open for writing.
-        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        // Written by another process: one of ours could be forked while it is open for writing, and
+        // a file that somebody has open can't be started (execve(2), ETXTBSY).
+        let written = std::process::Command::new("sh")
+            .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" >"$0" && chmod 700 "$0""#])
+            .args([path.as_os_str(), body.as_ref()])
+            .status();
+        assert!(written.unwrap().success());
         HelperSealer::with_program(path, "swtpm:host=127.0.0.1,port=1".parse().unwrap())
     }
 

@@ -12,7 +12,7 @@ use mcp_bridge_tpm::sealer::helper::HelperSealer;
 use mcp_bridge_tpm::{Sealer as _, TpmError};
 use serde_json::{Value, json};
 
-use crate::swtpm::{Swtpm, bound, key, port_pair, refusal, sealed, tcti};
+use crate::swtpm::{Swtpm, bound, key, refusal, sealed, tcti};
 
 const HELPER: &str = env!("CARGO_BIN_EXE_mcp-bridge-tpm");
 
@@ -37,10 +37,8 @@ async fn each_changed_byte_of_the_object_is_refused() {
 
 #[tokio::test]
 async fn nothing_there_is_told() {
-    let ports = port_pair();
-    let port = ports.0.local_addr().unwrap().port();
-    drop(ports);
-    let sealer = HelperSealer::with_program(HELPER.into(), tcti(port).parse().unwrap());
+    // A port that nobody listens on, and that no other test is given.
+    let sealer = HelperSealer::with_program(HELPER.into(), tcti(1).parse().unwrap());
     let error = sealer.info().await.unwrap_err();
     assert!(matches!(error, TpmError::Unreachable { code: 0x000a_000a }), "{error:?}");
     assert_eq!(error.exit_code(), 10);
@@ -52,9 +50,13 @@ async fn a_missing_library_is_told() {
     // An empty file in the library's place keeps the loader from going on.
     fs::write(folder.path().join("libtss2-esys.so.0"), "").unwrap();
     let wrapper = folder.path().join("wrapper");
-    let script = format!("#!/bin/sh\nLD_LIBRARY_PATH={} exec {HELPER}\n", folder.path().display());
-    fs::write(&wrapper, script).unwrap();
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by another process, so that none of ours has it open when it is started.
+    let script = format!("LD_LIBRARY_PATH={} exec {HELPER}", folder.path().display());
+    let written = Command::new("sh")
+        .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" >"$0" && chmod 755 "$0""#])
+        .args([wrapper.as_os_str(), script.as_ref()])
+        .status();
+    assert!(written.unwrap().success());
     let sealer = HelperSealer::with_program(wrapper, tcti(1).parse().unwrap());
     let error = sealer.info().await.unwrap_err();
     let TpmError::LibraryMissing { library } = &error else { panic!("{error:?}") };
@@ -90,8 +92,10 @@ fn a_device_of_others_is_told_with_the_command_that_mends_it() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let (device, program) = (folder.path().join("tpmrm0"), folder.path().join("it"));
     fs::write(&device, "").unwrap();
-    fs::set_permissions(&device, fs::Permissions::from_mode(0)).unwrap();
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    fs::set_permissions(&device, fs::Permissions::from_mode(0o000)).unwrap();
+    // Copied by another process, so that none of ours has it open when it is started.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&program);
     command
         .args(["--exact", "errors::a_device_of_others_is_told_with_the_command_that_mends_it"])

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use mcp_bridge_tpm::sealer::trial;
 use mcp_bridge_tpm::{
-    Credential, CredentialFile, SealOptions, SealedCredential, Sealer as _, TpmError,
+    Credential, CredentialFile, SealOptions, SealedCredential, Sealer as _, TpmError, TpmObject,
     UnsealOptions, VaultBinding,
 };
 use secrecy::ExposeSecret as _;
 
-use crate::swtpm::{Swtpm, assert_unseals, key, refusal, sealed};
+use crate::swtpm::{Swtpm, assert_unseals, bound, key, refusal, sealed};
 
 #[tokio::test]
 async fn a_key_survives_a_reboot() {
@@ -55,6 +55,17 @@ async fn a_tpm_tells_about_itself() {
     assert!(info.has_parent_of(&sealed(&tpm).await));
     assert!(!info.has_parent_of(&sealed(&other).await));
     tpm.assert_empty();
+}
+
+#[tokio::test]
+async fn only_what_has_a_pin_is_inside_the_guard_against_guessing() {
+    let Some(tpm) = Swtpm::start() else { return };
+    // The attributes stand after the size, the type and the name's algorithm (TPM 2.0 Library, part
+    // 2, sections 12.2.4 and 8.3): fixedTPM, fixedParent, adminWithPolicy, and noDA.
+    let attributes = |object: &TpmObject| object.public.0[6..10].to_vec();
+    assert_eq!(attributes(&sealed(&tpm).await), [0, 0, 0x04, 0x92]);
+    let pinned = tpm.sealer().seal(&key(), &bound("", Some("2580"))).await.unwrap();
+    assert_eq!(attributes(&pinned), [0, 0, 0, 0x92]);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! A TPM in software with a state of its own, and the tools that change it behind our back.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcp_bridge_tpm::sealer::helper::HelperSealer;
@@ -204,7 +205,10 @@ fn is_installed(program: &str) -> bool {
 }
 
 fn launch(state: &Path) -> (Child, u16) {
-    // Between choosing the ports and using them somebody else may take one.
+    // One after the other, so that no two tests choose the same ports; another program may still
+    // take one between choosing and using it.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..10 {
         let port = port_pair().0.local_addr().unwrap().port();
         let mut process = Command::new("swtpm")
@@ -218,7 +222,7 @@ fn launch(state: &Path) -> (Child, u16) {
             .unwrap();
         let end = Instant::now() + PATIENCE;
         while process.try_wait().unwrap().is_none() {
-            if TcpStream::connect(("127.0.0.1", port + 1)).is_ok() {
+            if answers(port + 1) {
                 return (process, port);
             }
             assert!(Instant::now() < end, "swtpm doesn't listen");
@@ -226,4 +230,18 @@ fn launch(state: &Path) -> (Child, u16) {
         }
     }
     panic!("swtpm doesn't start")
+}
+
+/// Tells whether a TPM in software listens on a control channel, and not a test that tries for a
+/// free port: `CMD_GET_CAPABILITY` is answered with a result of zero (swtpm_ioctls(3)).
+fn answers(port: u16) -> bool {
+    let ask = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(&[0, 0, 0, 1])?;
+        let mut result = [1; 4];
+        stream.read_exact(&mut result)?;
+        std::io::Result::Ok(result == [0; 4])
+    };
+    ask().unwrap_or(false)
 }

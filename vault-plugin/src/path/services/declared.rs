@@ -62,7 +62,8 @@ pub(super) fn settings() -> Vec<Field> {
             "rules",
             FieldType::Items,
             "What may be asked for, first match wins: \"allow GET,HEAD /repos/**, deny * /admin/**\". \
-             Once there is one, the rest is denied.",
+             Once there is one, the rest is denied. A parameter that a rule names must not be a field of \
+             the body as well.",
         )
         .default("none: all is allowed"),
         field("safe_methods", FieldType::List, "Methods that change nothing here.")

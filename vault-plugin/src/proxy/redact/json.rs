@@ -19,6 +19,9 @@ fn is_valid(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
+/// How deep strings within strings are followed: beyond, the mark's quotes may end one of them.
+const NESTED: usize = 4;
+
 /// Walks over the text unit by unit: an escape in a string counts as one, so that none is cut.
 struct Walk<'a> {
     text: &'a [u8],
@@ -28,8 +31,8 @@ struct Walk<'a> {
     in_string: bool,
     /// Length of `redacted` where the present number or word outside strings begins.
     token: usize,
-    /// Whether a string within the string is open, and one within that.
-    nested: [bool; 2],
+    /// Whether a string within the string is open, and one within that, and so on.
+    nested: [bool; NESTED],
     /// Escaped backslashes just before, which say how deep an escaped quote lies.
     backslashes: usize,
 }
@@ -43,7 +46,7 @@ impl<'a> Walk<'a> {
             at: 0,
             in_string: false,
             token: 0,
-            nested: [false; 2],
+            nested: [false; NESTED],
             backslashes: 0,
         }
     }
@@ -91,7 +94,7 @@ impl<'a> Walk<'a> {
         match unit {
             b"\"" => {
                 self.in_string = !self.in_string;
-                self.nested = [false; 2];
+                self.nested = [false; NESTED];
                 self.token = self.redacted.len();
             }
             // No JSON string holds a raw line break: what follows is a new line of its own.
@@ -99,17 +102,25 @@ impl<'a> Walk<'a> {
                 self.in_string = false;
                 self.token = self.redacted.len();
             }
-            b"\\\"" => match self.backslashes {
-                0 => self.nested = [!self.nested[0], false],
-                1 => self.nested[1] = !self.nested[1],
-                _ => {}
-            },
+            b"\\\"" => self.note_quote(),
             [delimiter] if !self.in_string && is_delimiter(*delimiter) => {
                 self.token = self.redacted.len();
             }
             _ => {}
         }
         self.backslashes = if unit == b"\\\\" { self.backslashes + 1 } else { 0 };
+    }
+
+    /// An escaped quote opens or closes a string: 0, 1, 3, 7 escaped backslashes before it say how
+    /// deep that lies, and end what lay deeper.
+    fn note_quote(&mut self) {
+        let depth = (0..NESTED).find(|depth| self.backslashes + 1 == 1 << depth);
+        if let Some((open, deeper)) =
+            depth.and_then(|depth| self.nested.get_mut(depth..)?.split_first_mut())
+        {
+            *open = !*open;
+            deeper.fill(false);
+        }
     }
 
     fn replace(&mut self, end: usize) -> Option<()> {
@@ -122,12 +133,9 @@ impl<'a> Walk<'a> {
         }
         self.backslashes = 0;
         if was_in_string {
-            let quote = match self.nested {
-                [_, true] => "\\\\\\\\\\\\\\\"",
-                [true, false] => "\\\\\\\"",
-                [false, false] => "\\\"",
-            };
-            self.redacted.extend_from_slice(mark(self.name, quote).as_bytes());
+            let depth = self.nested.iter().rposition(|open| *open).map_or(1, |at| at + 2);
+            let quote = format!("{}\"", "\\".repeat((1 << depth) - 1));
+            self.redacted.extend_from_slice(mark(self.name, &quote).as_bytes());
         } else {
             // A number, or no JSON at all: the rest of it goes too, or what stays isn't a value.
             self.redacted.truncate(self.token);

@@ -11,15 +11,15 @@ const MAX_UNDIVIDED_BYTES: usize = 64;
 const PART_BYTES: usize = 32;
 
 /// Backslashes before an escape: one, and more where JSON strings lie within JSON strings.
-const BACKSLASHES: &str = r"\\{1,8}";
+const BACKSLASHES: &str = r"\\+";
 /// A percent sign, itself percent-encoded up to three times.
 const PERCENT: &str = "%(?:25){0,3}";
 /// A base64 line break (RFC 2045, section 6.8), plain or JSON-escaped.
-const LINE_BREAK: &str = r"(?:\r?\n|(?:\\{1,8}r)?\\{1,8}n)?";
+const LINE_BREAK: &str = r"(?:\r?\n|(?:\\+r)?\\+n)?";
 /// Any character of both base64 alphabets (RFC 4648, sections 4 and 5).
-const BASE64: &str = r"(?:[A-Za-z0-9+/_-]|%(?:25){0,3}(?:2[BbDdFf]|5[Ff])|\\{1,8}/)";
+const BASE64: &str = r"(?:[A-Za-z0-9+/_-]|%(?:25){0,3}(?:2[BbDdFf]|5[Ff])|\\+/)";
 /// base64 padding.
-const PADDING: &str = r"(?:=|%(?:25){0,3}3[Dd]|\\{1,8}u003[Dd]){0,2}";
+const PADDING: &str = r"(?:=|%(?:25){0,3}3[Dd]|\\+u003[Dd]){0,2}";
 
 /// Cuts a long secret into parts of 16 to 32 bytes (a few more beside long characters).
 pub(super) fn parts(secret: &str) -> Vec<&str> {

@@ -17,7 +17,7 @@ fn target(path: &str, query: &[(&str, &str)]) -> CanonicalTarget {
 fn allows(rules: &[&str], method: &str, path: &str) -> bool {
     let rules = Rules::parse(rules).unwrap();
     let method = parse_method(method).unwrap();
-    matches!(rules.decide(&method, &target(path, &[])), Verdict::Allowed(_))
+    matches!(rules.decide(&method, &target(path, &[]), |_| false), Verdict::Allowed(_))
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn query_conditions_want_the_parameter_once() {
         (vec![("CMD", "get_a")], false),
     ] {
         let rules = Rules::parse(&allow).unwrap();
-        let verdict = rules.decide(&Method::GET, &target("/api", &query));
+        let verdict = rules.decide(&Method::GET, &target("/api", &query), |_| false);
         assert_eq!(matches!(verdict, Verdict::Allowed(_)), allowed, "{query:?}");
     }
     let rules = Rules::parse(&["deny * /**?cmd=delete", "allow * /**"]).unwrap();
@@ -118,8 +118,39 @@ fn query_conditions_want_the_parameter_once() {
         vec![("CMD", "delete")],
         vec![("cmd[]", "delete")],
     ] {
-        let verdict = rules.decide(&Method::GET, &target("/api", &query));
+        let verdict = rules.decide(&Method::GET, &target("/api", &query), |_| false);
         assert_eq!(verdict, Verdict::Denied(Some("deny * /**?cmd=delete")), "{query:?}");
+    }
+}
+
+#[test]
+fn a_parameter_that_decides_stands_in_the_query_alone() {
+    let rules = Rules::parse(&[
+        "deny POST /api?cmd=delete*&force=1",
+        "allow POST /api?cmd=get_*",
+        "allow POST /log",
+    ])
+    .unwrap();
+    let (deny, allow) = ("deny POST /api?cmd=delete*&force=1", "allow POST /api?cmd=get_*");
+    for (path, query, body, verdict) in [
+        ("/api", vec![("cmd", "get_a")], "", Verdict::Allowed(Some(allow))),
+        ("/api", vec![("cmd", "get_a")], "other", Verdict::Allowed(Some(allow))),
+        ("/api", vec![("cmd", "get_a")], "cmd", Verdict::InBody { rule: allow, parameter: "cmd" }),
+        (
+            "/api",
+            vec![("cmd", "get_a"), ("force", "1")],
+            "cmd",
+            Verdict::InBody { rule: deny, parameter: "cmd" },
+        ),
+        ("/api", vec![("cmd", "get_a"), ("force", "1")], "", Verdict::Allowed(Some(allow))),
+        // Denied already, whatever the body has.
+        ("/api", vec![("cmd", "delete"), ("force", "1")], "cmd", Verdict::Denied(Some(deny))),
+        ("/api", vec![], "cmd", Verdict::Denied(None)),
+        // No parameter decides here.
+        ("/log", vec![("cmd", "get_a")], "cmd", Verdict::Allowed(Some("allow POST /log"))),
+    ] {
+        let decided = rules.decide(&Method::POST, &target(path, &query), |name| name == body);
+        assert_eq!(decided, verdict, "{path} {query:?} {body}");
     }
 }
 

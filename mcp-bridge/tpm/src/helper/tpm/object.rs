@@ -99,8 +99,7 @@ pub(super) fn unseal(
     if policy.pin {
         info::lockout(context)?.permit_try(force)?;
     }
-    let parent = parent::named(context, &object.parent.name)?;
-    let loaded = load(context, &parent, object)?;
+    let (parent, loaded) = find(context, object)?;
     if let Some(pin) = pin {
         context.tr_set_auth(loaded.into(), auth(pin)?).map_err(Failure::at(Step::Unseal))?;
     }
@@ -116,6 +115,27 @@ pub(super) fn unseal(
         .map_err(Failure::at(Step::Unseal))
         .map_err(|failure| explain(context, policy, failure))?;
     DataKey::from_slice(data.value()).ok_or_else(|| TpmError::Integrity.into())
+}
+
+/// Loads the object under the key with the recorded Name.
+fn find(context: &mut Context, object: &TpmObject) -> Result<(Loaded, KeyHandle), Failure> {
+    let name = &object.parent.name;
+    if let Some(kept) = parent::persistent(context)?
+        && kept.parent.name == *name
+    {
+        match load(context, &kept, object) {
+            // It was given a password, which isn't part of its Name, so the template derives the
+            // same key without one. Nothing was counted, since such a key is outside of the guard.
+            Err(failure) if failure.code() == Some(ResponseCode::Auth) => {}
+            loaded => return Ok((kept, loaded?)),
+        }
+    }
+    let derived = parent::transient(context)?;
+    if derived.parent.name != *name {
+        return Err(TpmError::OtherTpm.into());
+    }
+    let loaded = load(context, &derived, object)?;
+    Ok((derived, loaded))
 }
 
 fn load(context: &mut Context, parent: &Loaded, object: &TpmObject) -> Result<KeyHandle, Failure> {

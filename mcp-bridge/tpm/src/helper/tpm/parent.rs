@@ -1,6 +1,5 @@
-//! Finds the storage key that objects are sealed under, by its Name.
+//! Gets the storage keys that objects can be sealed under, with their Names.
 
-use mcp_bridge_tpm::TpmError;
 use mcp_bridge_tpm::object::{Parent, SRK_HANDLE, SRK_TEMPLATE};
 use tss_esapi::Context;
 use tss_esapi::attributes::ObjectAttributesBuilder;
@@ -77,20 +76,6 @@ pub(super) fn transient(context: &mut Context) -> Result<Loaded, Failure> {
         .map_err(Failure::at(Step::Parent))?
         .key_handle;
     Ok(Loaded { key, parent: describe(context, key, None)? })
-}
-
-/// Finds the key with a recorded Name, wherever it is now.
-pub(super) fn named(context: &mut Context, name: &str) -> Result<Loaded, Failure> {
-    if let Some(found) = persistent(context)?
-        && found.parent.name == name
-    {
-        return Ok(found);
-    }
-    let derived = transient(context)?;
-    if derived.parent.name == name {
-        return Ok(derived);
-    }
-    Err(TpmError::OtherTpm.into())
 }
 
 /// Takes the Name that the library keeps with the public area it salts sessions with: one forged on
