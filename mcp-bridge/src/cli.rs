@@ -198,8 +198,8 @@ pub(crate) enum Output {
 }
 
 const CALL_AFTER_HELP: &str = "\
-If neither AppRole nor a token file is configured, `call` uses VAULT_TOKEN, as operators are used \
-to; `serve` never does.
+If no credential is configured or enrolled here, `call` uses VAULT_TOKEN, as operators are used to; \
+`serve` never does.
 
 Exit status: 0 done; 2 wrong usage or configuration; 3 refused; 4 Vault can't be reached; 22 the \
 service answered with 4xx or 5xx, or couldn't be reached.

@@ -137,7 +137,8 @@ pub(super) async fn settle(place: &Enrolled, sealer: &dyn Sealer) -> Result<Kept
 ///
 /// # Errors
 ///
-/// [`EnrolledError`], with the accessor in its text's place: see [`Credential::secret_id_accessor`].
+/// [`EnrolledError::NotSelfRotating`] if it has no right to; else what Vault refused or why it
+/// couldn't be asked.
 pub(crate) async fn destroy(
     place: &Enrolled,
     credential: &Credential,
