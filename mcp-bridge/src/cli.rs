@@ -385,7 +385,8 @@ pub(crate) struct Provision {
 }
 
 const PROVISION_AFTER_HELP: &str = "\
-Works with your own token: --token-file, VAULT_TOKEN or ~/.vault-token. Running it again changes \
+Works with your own token: --token-file, VAULT_TOKEN or ~/.vault-token; hcl/provisioner.hcl is a \
+policy that is enough. Running it again changes \
 what differs, keeps the rest, and issues another secret_id. The wrapping token that it prints \
 serves once, for five minutes; hand it over by a way that you trust.
 

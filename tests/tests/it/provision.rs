@@ -191,6 +191,38 @@ async fn what_isnt_ours_is_left_alone_and_refusals_say_what_was_refused() {
 }
 
 #[tokio::test]
+async fn the_provisioners_policy_is_enough_and_reaches_nobody_elses_roles() {
+    let world = World::start().await;
+    enable_approle(&world).await;
+    let (_upstream, _) = world.service("demo").await;
+    let rules = fs::read_to_string(e2e::programs::root().join("hcl/provisioner.hcl")).unwrap();
+    let operator = world.client(&rules).await;
+    let (address, token) = (world.server.address(), operator.token());
+    let arguments = ["provision", "--json", "build7", "--services", "demo"];
+    for _ in 0..2 {
+        let output = operate(address, token, &arguments).await;
+        assert!(output.status.success(), "{output:?}");
+    }
+    let output = operate(address, token, &arguments).await;
+    let provisioned = e2e::machine::Provisioned(serde_json::from_slice(&output.stdout).unwrap());
+    let machine = Machine::new();
+    assert!(machine.enroll(&provisioned, &PLAIN).await.status.success());
+    assert_eq!(machine.run(&["call", "demo", "GET", "/a"], "").await.status.code(), Some(0));
+    // Nobody else's role or policy, and no call.
+    assert_eq!(operator.write("auth/approle/role/other", json!({})).await.status, 403);
+    assert_eq!(operator.write("sys/policies/acl/other", json!({})).await.status, 403);
+    assert_eq!(operator.write("mcp-proxy/proxy/demo/GET", json!({})).await.status, 403);
+
+    for arguments in [&["deprovision", "build7"][..], &["deprovision", "build7", "--undo"]] {
+        let output = operate(address, token, arguments).await;
+        assert!(output.status.success(), "{output:?}");
+    }
+    operate(address, token, &["deprovision", "build7"]).await;
+    let output = operate(address, token, &arguments).await;
+    assert!(output.status.success(), "in the place of a disabled one: {output:?}");
+}
+
+#[tokio::test]
 async fn a_file_names_many_agents_and_each_can_enroll() {
     let world = World::start().await;
     enable_approle(&world).await;
