@@ -23,8 +23,8 @@ pub(super) fn stored_bytes(response: &ProxyResponse) -> usize {
         Body::Binary(bytes) => bytes.len().div_ceil(3) * 4,
     };
     let refused = response.refused.as_ref().map_or(0, |refused| escaped_bytes(&refused.name));
-    let texts = [&response.rule, &response.request_id, response.revision.as_ref()];
-    let others: usize = texts.into_iter().map(|text| escaped_bytes(text)).sum();
+    let texts = [response.rule.as_str(), &response.request_id, &response.revision];
+    let others: usize = texts.into_iter().map(escaped_bytes).sum();
     ENVELOPE + headers + body + refused + others
 }
 
