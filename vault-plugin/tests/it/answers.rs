@@ -6,7 +6,7 @@ use base64::Engine as _;
 use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
-use vault_sdk::{Error, Operation};
+use vault_sdk::{Error, Operation, Storage as _};
 
 use crate::mount::{Mount, refusal};
 use crate::proxy::{call, mount};
@@ -217,6 +217,33 @@ async fn a_secret_is_as_long_as_what_is_sent_of_it_can_be_searched_for() {
     });
     let text = refusal(mount.write("credentials/shared", shared).await);
     assert!(text.starts_with("invalid_request: ") && text.contains("3071"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stored_secret_that_cannot_be_searched_for_is_refused_before_sending() {
+    let upstream = Upstream::start(echo).await;
+    let mount = mount(&upstream, json!({})).await;
+    // As if a version with other bounds had stored it.
+    let storage = mount.storage.as_ref();
+    let key = storage.keys().into_iter().find(|key| key.starts_with("material/")).unwrap();
+    let mut entry: Value =
+        serde_json::from_slice(&storage.get(&key).await.unwrap().unwrap()).unwrap();
+    entry["secret"]["token"] = json!("x".repeat(5_000));
+    storage.put(&key, entry.to_string().into_bytes()).await.unwrap();
+    let mount = Mount::on(std::sync::Arc::clone(&mount.storage));
+    for path in ["proxy/demo/GET", "check/demo"] {
+        let asked = if path == "check/demo" { json!({}) } else { json!({ "path": "/" }) };
+        let result = mount.handle(Operation::Update, path, asked).await;
+        let Err(Error::Invalid(text)) = result else { panic!("{path}: {result:?}") };
+        assert!(text.starts_with("credential_missing: "), "{text}");
+        assert!(text.contains("4096 bytes") && text.contains("Nothing was sent"), "{text}");
+    }
+    let explained = call(&mount, "explain/demo", json!({ "path": "/" })).await;
+    assert_eq!(
+        (&explained["verdict"], &explained["code"]),
+        (&json!("refused"), &json!("credential_missing"))
+    );
+    assert!(upstream.seen().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
