@@ -53,13 +53,14 @@ impl Seen {
 /// | path | answer |
 /// |---|---|
 /// | `/headers…` | the request, headers and all, as JSON |
-/// | `/echo/<form>` | the credential in that form: `base64`, `percent`, `hex`, `json`, `header` |
+/// | `/echo/<form>` | the credential in that form: `base64` (`-1` and `-2` bytes further), `base64url`, `percent` (`-upper`), `html`, `hex`, `json`, `header` |
 /// | `/status/<n>` | that status |
 /// | `/redirect/<n>` | that status with the `Location` of [`Upstream::redirect_to`] |
 /// | `/reset` | reads the request, then resets the connection |
 /// | `/stall` | reads the request, then says nothing |
 /// | `/hold` | answers once [`Upstream::release`] was called |
 /// | `/size/<n>` | n bytes |
+/// | `/angles/<n>` | n times `<`, which JSON may escape, and 60,000 in a header |
 /// | `/endless`, `/endless-head` | a body, a head without an end |
 /// | `/huge`, `/short` | less than the ten gigabytes, the hundred bytes that it announces |
 /// | any other | `{"ok":true}` |

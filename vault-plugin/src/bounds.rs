@@ -16,10 +16,12 @@ pub const MAX_RESPONSE: u64 = 32 << 20;
 pub const IN_FLIGHT: u64 = 64;
 /// Calls of one mount at one time.
 pub const MAX_IN_FLIGHT: u64 = 512;
-/// Bytes. A wrapped answer is one storage entry of at most 1 MiB on integrated storage, in JSON within
-/// JSON, where a character such as `<` takes 7 bytes. Over it, the host answers 500 after the call,
-/// which its clients repeat.
+/// Of the body of an answer that is to be wrapped, in bytes, before it is known how it escapes.
 pub const WRAPPED: usize = 128 << 10;
+/// Of a wrapped answer as the host stores it, in bytes: one storage entry of at most 1 MiB on integrated
+/// storage, in JSON within JSON, where a character such as `<` takes 7 bytes. Over it, the host answers
+/// 500 after the call, which its clients repeat.
+pub const WRAPPED_ENTRY: usize = (1 << 20) - (32 << 10);
 /// Versions kept of a credential, the one in use included.
 pub const VERSIONS: u64 = 10;
 /// The one in use, and the one before it: until a write is committed, that is the one in use.

@@ -82,12 +82,11 @@ async fn pipeline(
     decision.uses(credential);
     let (outbound, reservation) =
         injector::inject(permit, &snapshot.service, credential, &call.id)?;
-    let limits = egress::Limits {
-        deadline: started + snapshot.service.timeout,
-        max_response_bytes: max_response_bytes(&snapshot, &call),
-        room: &reservation,
-    };
-    if limits.deadline <= Instant::now() {
+    let is_wrapped = call.wrap_ttl.is_some();
+    let deadline = started + snapshot.service.timeout;
+    let max_response_bytes = max_response_bytes(&snapshot, &call);
+    let limits = egress::Limits { deadline, max_response_bytes, room: &reservation };
+    if deadline <= Instant::now() {
         return Err(answer::no_time(&snapshot.service).into());
     }
     if engine.sent().note(&call.id).is_err() {
@@ -97,15 +96,17 @@ async fn pipeline(
     let sent = snapshot.upstream.send(outbound, &limits).await;
     answer::note(engine, &snapshot, &sent, credential);
     let response = sent.map_err(|error| answer::failure(&snapshot.service, &error))?;
-    let answer = answer::redact(response, &snapshot, reservation).await?;
-    Ok(ProxyResponse {
+    let within = answer::Within { max_response_bytes, deadline, reservation };
+    let answer = answer::redact(response, &snapshot, within).await?;
+    let response = ProxyResponse {
         answer,
         rule,
         refused: credential.map(|credential| answer::Refused::of(engine, credential)),
         request_id: call.id,
         revision,
         duration: started.elapsed(),
-    })
+    };
+    if is_wrapped { Ok(response.storable(&snapshot.service)?) } else { Ok(response) }
 }
 
 /// One view of the service for the whole call, if it may be called at all.
@@ -183,7 +184,8 @@ fn canonicalise(request: ProxyRequest, snapshot: &Snapshot) -> Result<CanonicalR
     Ok(CanonicalRequest { method: request.method, target, headers, body: request.body })
 }
 
-/// Decided before sending: a wrapped answer must fit into one storage entry.
+/// Decided before sending: a wrapped answer must fit into one storage entry, however it escapes but
+/// for the rarest characters; the rest is decided when it is there.
 fn max_response_bytes(snapshot: &Snapshot, call: &Call) -> usize {
     match call.wrap_ttl {
         Some(_) => snapshot.service.max_response_bytes.min(bounds::WRAPPED),

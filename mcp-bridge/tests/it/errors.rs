@@ -110,7 +110,8 @@ async fn an_upstreams_401_never_asks_the_user_for_a_key() {
     });
     vault.answer("github/GET", answered(json!({ "status": 401, "refused_credential": refused })));
     let text = bridge.refusal("proxy_read", read()).await;
-    let told = "(version 3, stored 2026-11-02; credential_failing since 2026-11-05T08:00:00Z). This";
+    let told =
+        "(version 3, stored 2026-11-02; credential_failing since 2026-11-05T08:00:00Z). This";
     assert!(text.contains(told), "{text}");
     bridge.finish().await;
 }

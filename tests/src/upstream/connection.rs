@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -126,6 +126,11 @@ fn answer(request: &Seen, path: &str, state: &State) -> Reply {
             headers: vec![("content-type", "text/plain".to_owned())],
             body: vec![b'x'; rest.parse().unwrap_or(0)],
         },
+        "angles" => Reply {
+            status: 200,
+            headers: vec![("content-type", "text/plain".to_owned()), ("link", "<".repeat(60_000))],
+            body: vec![b'<'; rest.parse().unwrap_or(0)],
+        },
         _ => Reply::json(200, json!({ "ok": true })),
     }
 }
@@ -141,7 +146,15 @@ fn echo(request: &Seen, form: &str) -> Reply {
     };
     let body = match form {
         "base64" => STANDARD.encode(credential),
+        "base64-1" => STANDARD.encode(format!("a{credential}")),
+        "base64-2" => STANDARD.encode(format!("ab{credential}")),
+        "base64url" => URL_SAFE_NO_PAD.encode(credential),
         "percent" => hex("%"),
+        "percent-upper" => hex("%").to_uppercase(),
+        "html" => credential.bytes().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "&#{byte};");
+            text
+        }),
         "hex" => hex(""),
         "json" => hex("\\u00"),
         _ => credential.to_owned(),

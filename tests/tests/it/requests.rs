@@ -1,6 +1,7 @@
 //! What a caller may ask for: paths, headers, methods, bodies, and what it may get back.
 
 use e2e::forms;
+use e2e::server::Storage;
 use e2e::world::World;
 use serde_json::{Value, json};
 
@@ -224,7 +225,20 @@ async fn an_echo_of_the_credential_is_redacted_in_every_form() {
         "{body}"
     );
     assert_ne!(answer.data()["redacted"], 0);
-    for form in ["plain", "base64", "percent", "hex", "json", "header"] {
+    let forms = [
+        "plain",
+        "base64",
+        "base64-1",
+        "base64-2",
+        "base64url",
+        "percent",
+        "percent-upper",
+        "html",
+        "hex",
+        "json",
+        "header",
+    ];
+    for form in forms {
         let answer = call(format!("/echo/{form}")).await;
         let text = answer.data().to_string();
         assert_eq!(forms::found(text.as_bytes(), &token), [""; 0], "{form}: {text}");
@@ -232,7 +246,7 @@ async fn an_echo_of_the_credential_is_redacted_in_every_form() {
         let headers = answer.data()["headers"].as_object().unwrap();
         assert!(!headers.contains_key("set-cookie"), "{text}");
     }
-    assert_eq!(upstream.seen().len(), 7);
+    assert_eq!(upstream.seen().len(), 1 + forms.len());
 }
 
 #[tokio::test]
@@ -245,6 +259,36 @@ async fn an_answer_that_is_too_large_is_no_answer() {
     world.root.write("mcp-proxy/proxy/demo/GET", call(1000)).await.ok();
     let answer = world.root.write("mcp-proxy/proxy/demo/GET", call(1001)).await;
     answer.refused(424, "response_too_large");
+}
+
+#[tokio::test]
+async fn a_wrapped_answer_that_storage_would_refuse_is_told_so_after_one_call() {
+    let world = World::start_on(Storage::Raft).await;
+    let config = json!({ "upstream_cidrs": "127.0.0.0/8" });
+    world.root.write("mcp-proxy/config", config).await.ok();
+    let (upstream, _) = world.service("demo").await;
+    // 7 bytes each, as they are stored: 84,000 and those of the header fit into an entry just so.
+    for (angles, status) in [(1_000, 200), (84_000, 200), (85_000, 424), (120 << 10, 424)] {
+        let before = upstream.seen().len();
+        let answer = reqwest::Client::new()
+            .post(format!("{}/v1/mcp-proxy/proxy/demo/POST", world.root.address()))
+            .header("X-Vault-Token", world.root.token())
+            .header("X-Vault-Wrap-TTL", "60s")
+            .json(&json!({ "path": format!("/angles/{angles}") }))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        let body: Value = answer.json().await.unwrap();
+        if status == 200 {
+            assert!(body["wrap_info"]["token"].is_string(), "{body}");
+        } else {
+            let text = body["errors"][0].as_str().unwrap();
+            assert!(text.contains("response_too_large: "), "{text}");
+            assert!(text.contains("The request was sent"), "{text}");
+        }
+        assert_eq!(upstream.seen().len(), before + 1);
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use vault_sdk::Storage;
 use super::{Engine, Mount, binding, definition};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
+use crate::proxy::answer;
 use crate::proxy::credential::Credential;
 use crate::proxy::egress::Upstream;
 use crate::proxy::limits::Places;
@@ -142,11 +143,12 @@ impl Engine {
 
 /// Off the event loop: a long secret takes a good part of a second.
 async fn compile(name: Name, secrets: Vec<SecretString>) -> Result<Redactor, Error> {
+    let named = name.clone();
     let compiling =
         tokio::task::spawn_blocking(move || Redactor::new(name.as_str(), secrets.iter()));
     match compiling.await {
         Ok(Ok(redactor)) => Ok(redactor),
-        Ok(Err(error)) => Err(Error::Internal(format!("redactor: {error}"))),
+        Ok(Err(error)) => Err(answer::unsearchable(&named, &error).into()),
         Err(_) => Err(Error::Internal("redactor: compiling it failed".into())),
     }
 }

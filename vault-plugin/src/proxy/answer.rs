@@ -1,12 +1,16 @@
 //! From an upstream's answer, or its failure, to what the caller gets.
 
+mod search;
+mod wrapped;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use vault_sdk::Response;
 
 use super::address::Refusal;
@@ -14,15 +18,14 @@ use super::credential::Credential;
 use super::egress::{EgressError, OutcomeUnknown, Unreachable, UpstreamResponse};
 use super::headers;
 use super::limits::Reservation;
-use super::redact::Redactor;
+use super::redact::RedactorError;
 use super::service::Service;
+use crate::bounds;
 use crate::engine::{Engine, Outcome, Snapshot};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::storage::rfc3339;
-
-/// Bodies over this many bytes are searched off the event loop.
-const SEARCH_INLINE: usize = 256 << 10;
+use search::{Redacted, Search};
 
 /// What a caller gets of an upstream's answer.
 #[derive(Debug)]
@@ -108,6 +111,27 @@ impl ProxyResponse {
         self.answer.status
     }
 
+    /// Refuses an answer that the host couldn't store, if it is to be wrapped.
+    ///
+    /// # Errors
+    /// `response_too_large`.
+    pub(super) fn storable(self, service: &Service) -> Result<Self, Failure> {
+        let stored = wrapped::stored_bytes(&self);
+        if stored <= bounds::WRAPPED_ENTRY {
+            return Ok(self);
+        }
+        Err(Failure::new(
+            Code::ResponseTooLarge,
+            format!(
+                "the answer of \"{}\" would take {stored} bytes in storage, and a wrapped one may \
+                 take {}. The request was sent. Ask for less: paging parameters, a filter, or a \
+                 narrower path; or call without wrapping",
+                service.name,
+                bounds::WRAPPED_ENTRY
+            ),
+        ))
+    }
+
     /// The fields of the proxy path's answer.
     pub(super) fn into_response(self) -> Result<Response, Error> {
         let Answer { status, headers, body, truncated, redacted } = self.answer;
@@ -144,99 +168,57 @@ impl ProxyResponse {
     }
 }
 
+/// What redacting an answer may take.
+#[derive(Debug)]
+pub struct Within {
+    /// Of the redacted body, in bytes.
+    pub max_response_bytes: usize,
+    /// The end of the call's time.
+    pub deadline: Instant,
+    /// What the call holds; given back when the answer has been searched.
+    pub reservation: Reservation,
+}
+
 /// Takes the credential out of an answer, and what else isn't the caller's.
 ///
 /// # Errors
-/// `response_undecodable` for a binary body that contains the credential: it can't be cut out there
-/// without breaking what is around it.
+/// `response_undecodable` for a binary body that contains the credential, `outcome_unknown` after the
+/// deadline.
 pub async fn redact(
     response: UpstreamResponse,
     snapshot: &Snapshot,
-    reservation: Reservation,
+    within: Within,
 ) -> Result<Answer, Failure> {
     let UpstreamResponse { status, headers, body, ended_by_close } = response;
     let service = &snapshot.service;
-    let kept = headers::filter_response(&headers, &service.allowed_response_headers);
-    let (headers, header_hits) = redact_headers(&kept, snapshot);
-    let is_json = kept
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(super::redact::is_json);
-    let (body, body_hits) = redact_body(body, is_json, snapshot, reservation).await?;
+    let search = Search {
+        headers: headers::filter_response(&headers, &service.allowed_response_headers),
+        body,
+        redactor: Arc::clone(&snapshot.redactor),
+        max_bytes: within.max_response_bytes,
+        deadline: within.deadline,
+        reservation: within.reservation,
+    };
+    let Redacted { headers, body, hits } = search.run(service).await?;
     Ok(Answer {
         status: status.as_u16(),
         headers,
         body,
         // Where the upstream marks the end by closing, a cut looks like an end.
         truncated: ended_by_close,
-        redacted: header_hits.saturating_add(body_hits),
+        redacted: hits,
     })
 }
 
-fn redact_headers(kept: &HeaderMap, snapshot: &Snapshot) -> (Map<String, Value>, u32) {
-    let mut headers = Map::new();
-    let mut hits = 0_u32;
-    for name in kept.keys() {
-        let mut values = Vec::new();
-        for value in kept.get_all(name) {
-            let (value, found) = snapshot.redactor.redact_header_value(value.as_bytes());
-            hits = hits.saturating_add(found);
-            values.push(value);
-        }
-        // Repeated fields mean the list of their values (RFC 9110, section 5.3).
-        headers.insert(name.as_str().to_owned(), Value::String(values.join(", ")));
-    }
-    (headers, hits)
-}
-
-async fn redact_body(
-    body: Bytes,
-    is_json: bool,
-    snapshot: &Snapshot,
-    reservation: Reservation,
-) -> Result<(Body, u32), Failure> {
-    let long = body.len() > SEARCH_INLINE;
-    let redactor = Arc::clone(&snapshot.redactor);
-    let name = snapshot.service.name.clone();
-    // The call's places are held until the search is over, also when nobody waits for it any more.
-    let search = move || search(body, is_json, &redactor, &name, reservation);
-    if long {
-        return tokio::task::spawn_blocking(search).await.unwrap_or_else(|_| {
-            Err(Failure::new(
-                Code::ResponseUndecodable,
-                "the answer couldn't be searched for the credential, so it is withheld. The request \
-                 was sent",
-            ))
-        });
-    }
-    search()
-}
-
-fn search(
-    body: Bytes,
-    is_json: bool,
-    redactor: &Redactor,
-    name: &Name,
-    _held: Reservation,
-) -> Result<(Body, u32), Failure> {
-    match std::str::from_utf8(&body) {
-        Ok(_) => {
-            let (clean, hits) = redactor.redact_body(body, is_json);
-            match String::from_utf8(clean.into()) {
-                Ok(text) => Ok((Body::Text(text), hits)),
-                Err(error) => Ok((Body::Binary(error.into_bytes().into()), hits)),
-            }
-        }
-        Err(_) if redactor.contains(&body) => Err(Failure::new(
-            Code::ResponseUndecodable,
-            format!(
-                "the answer of \"{name}\" is binary and contains the stored credential, so it is \
-                 withheld. The request was sent. Tell the user that an operator should look at this \
-                 upstream"
-            ),
-        )),
-        Err(_) => Ok((Body::Binary(body), 0)),
-    }
+/// A stored secret that can't be looked for in answers isn't sent.
+pub fn unsearchable(credential: &Name, error: &RedactorError) -> Failure {
+    Failure::new(
+        Code::CredentialMissing,
+        format!(
+            "the stored credential \"{credential}\" can't be used: {error}. Nothing was sent. This \
+             isn't the caller's mistake; an operator must store another, or destroy old versions"
+        ),
+    )
 }
 
 /// The time was up before anything was sent.

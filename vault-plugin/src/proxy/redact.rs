@@ -8,9 +8,11 @@ mod tests;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Instant;
 
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use search::{GaveUp, NotCompiled, Search};
 
@@ -18,6 +20,11 @@ use search::{GaveUp, NotCompiled, Search};
 pub const MAX_SECRETS: usize = 30;
 /// Bounds one secret, in bytes: searching costs some 5 ms to build and 1 MiB to keep per 32 bytes.
 pub const MAX_SECRET_BYTES: usize = 4 * 1024;
+
+/// Bounds the places found in one text, which take 16 bytes each: one that holds more is withheld.
+const MAX_PLACES: usize = 1 << 16;
+/// Bounds the marks in one header value: one that would hold more becomes a single mark.
+const MAX_HEADER_PLACES: usize = 8;
 
 /// Tells why no [`Redactor`] can be built; without one, nothing may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +38,34 @@ pub enum RedactorError {
     /// The pattern exceeds its size limit.
     #[error("the search pattern of a secret is too large")]
     Pattern,
+}
+
+/// The time was up before the search was over: whether a secret is there isn't known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the time was up before the answer was searched")]
+pub struct OutOfTime;
+
+/// Bounds what redacting one body may take.
+pub struct Bounds<'a> {
+    /// Of the redacted body, in bytes; a single mark is always allowed.
+    pub max_bytes: usize,
+    /// The search stops soon after it, within some 100 ms.
+    pub deadline: Instant,
+    /// Asks for memory for so many bytes, before they are written.
+    pub cover: &'a dyn Fn(usize) -> bool,
+}
+
+impl fmt::Debug for Bounds<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bounds").field("max_bytes", &self.max_bytes).finish_non_exhaustive()
+    }
+}
+
+/// Why a text is withheld as a whole, or not judged at all.
+enum Stopped {
+    OutOfTime,
+    /// So many places were found until the search gave up, or there were too many to keep.
+    Withheld(u32),
 }
 
 /// Finds and replaces secrets in bodies, header values and texts.
@@ -51,6 +86,8 @@ pub enum RedactorError {
 pub struct Redactor {
     name: String,
     patterns: Vec<Pattern>,
+    /// Secrets that are found anywhere, in lower case, as the names of headers are.
+    folded: Vec<Zeroizing<String>>,
 }
 
 struct Pattern {
@@ -93,6 +130,7 @@ impl Redactor {
             return Err(RedactorError::TooMany);
         }
         let mut patterns = Vec::new();
+        let mut folded = Vec::new();
         for secret in known {
             if secret.len() > MAX_SECRET_BYTES {
                 return Err(RedactorError::TooLong);
@@ -102,6 +140,9 @@ impl Redactor {
                 let search = Search::new(&pattern::pattern(part, reach == Reach::Anywhere))
                     .map_err(|NotCompiled| RedactorError::Pattern)?;
                 patterns.push(Pattern { search, reach });
+                if reach == Reach::Anywhere {
+                    folded.push(Zeroizing::new(part.to_ascii_lowercase()));
+                }
             }
         }
         // The mark must not be able to break a JSON string or a header line.
@@ -109,71 +150,143 @@ impl Redactor {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' })
             .collect();
-        Ok(Self { name, patterns })
+        Ok(Self { name, patterns, folded })
     }
 
     /// Returns a redactor for services without a secret.
     pub fn none() -> Self {
-        Self { name: String::new(), patterns: Vec::new() }
+        Self { name: String::new(), patterns: Vec::new(), folded: Vec::new() }
+    }
+
+    /// The passes that a search makes over a text.
+    pub fn passes(&self) -> usize {
+        self.patterns.len()
     }
 
     /// Replaces the secrets in a decoded body; gives it and the number of places.
     ///
     /// `is_json` (see [`is_json`]) keeps JSON valid: the mark's quotes are escaped as deep as the
     /// string lies, a number becomes a string, and where nothing else helps (a secret that spans
-    /// several JSON strings) the whole body becomes the mark. So does a body made to exhaust the
-    /// search, which is bounded. Takes some 3 ms per MiB and secret, or per 32 bytes of a long one:
-    /// run large bodies on a blocking thread.
-    pub fn redact_body(&self, body: Bytes, is_json: bool) -> (Bytes, u32) {
-        let Ok(places) = self.places(&body) else {
-            let quoted = format!("\"{}\"", mark(&self.name, "\\\""));
-            return (if is_json { quoted } else { mark(&self.name, "\"") }.into(), 1);
+    /// several JSON strings) the whole body becomes the mark. So does a body that the marks would
+    /// take over `bounds`, and one made to exhaust the search, which is bounded. Takes some 3 ms per
+    /// MiB and secret, or per 32 bytes of a long one: run large bodies on a blocking thread.
+    ///
+    /// # Errors
+    /// [`OutOfTime`] after the deadline; then nothing of the body may be handed out.
+    pub fn redact_body(
+        &self,
+        body: Bytes,
+        is_json: bool,
+        bounds: &Bounds<'_>,
+    ) -> Result<(Bytes, u32), OutOfTime> {
+        let whole = || if is_json { json::whole(&self.name) } else { mark(&self.name, "\"") };
+        let places = match self.places(&body, bounds.deadline) {
+            Ok(places) => places,
+            Err(Stopped::OutOfTime) => return Err(OutOfTime),
+            Err(Stopped::Withheld(found)) => return Ok((whole().into(), found)),
         };
         if places.is_empty() {
-            return (body, 0);
+            return Ok((body, 0));
         }
-        let redacted = if is_json {
-            json::substitute(&body, &places, &self.name)
-        } else {
-            self.substitute(&body, &places)
-        };
-        (redacted.into(), count(&places))
+        let longest = if is_json { json::longest_mark(&self.name) } else { self.mark_bytes() };
+        let replaced: usize = places.iter().map(ExactSizeIterator::len).sum();
+        let most = (body.len() - replaced + places.len() * longest).min(bounds.max_bytes);
+        let redacted = (bounds.cover)(most)
+            .then(|| {
+                if is_json {
+                    json::substitute(&body, &places, &self.name, most)
+                } else {
+                    self.substitute(&body, &places, most)
+                }
+            })
+            .flatten();
+        Ok((redacted.unwrap_or_else(|| whole().into_bytes()).into(), count(places.len())))
     }
 
     /// Replaces the secrets in a header value, a reason phrase or an error's text; gives it and the
-    /// number of places. What isn't UTF-8 becomes U+FFFD.
-    pub fn redact_header_value(&self, value: impl AsRef<[u8]>) -> (String, u32) {
+    /// number of places. What isn't UTF-8 becomes U+FFFD; what is full of secrets becomes one mark.
+    ///
+    /// # Errors
+    /// [`OutOfTime`] after the deadline.
+    pub fn redact_header_value(
+        &self,
+        value: impl AsRef<[u8]>,
+        deadline: Instant,
+    ) -> Result<(String, u32), OutOfTime> {
         let value = value.as_ref();
-        let Ok(places) = self.places(value) else { return (mark(&self.name, "\""), 1) };
-        let redacted = self.substitute(value, &places);
-        (String::from_utf8_lossy(&redacted).into_owned(), count(&places))
+        let whole = |found| Ok((mark(&self.name, "\""), found));
+        let places = match self.places(value, deadline) {
+            Ok(places) if places.len() > MAX_HEADER_PLACES => return whole(count(places.len())),
+            Ok(places) => places,
+            Err(Stopped::OutOfTime) => return Err(OutOfTime),
+            Err(Stopped::Withheld(found)) => return whole(found),
+        };
+        let most = value.len() + places.len() * self.mark_bytes();
+        let redacted = self.substitute(value, &places, most).unwrap_or_default();
+        Ok((String::from_utf8_lossy(&redacted).into_owned(), count(places.len())))
+    }
+
+    /// Tells whether a header's name holds a secret. Names come in lower case, so a secret is found
+    /// in it whatever its case.
+    ///
+    /// # Errors
+    /// [`OutOfTime`] after the deadline.
+    pub fn is_in_header_name(&self, name: &str, deadline: Instant) -> Result<bool, OutOfTime> {
+        let folded = name.to_ascii_lowercase();
+        Ok(self.folded.iter().any(|secret| folded.contains(secret.as_str()))
+            || self.contains(name.as_bytes(), deadline)?)
     }
 
     /// Tells whether a secret is there, or may be: a binary body that holds one can't be mended,
     /// only refused.
-    pub fn contains(&self, bytes: &[u8]) -> bool {
-        self.patterns
-            .iter()
-            .any(|pattern| !pattern.places(bytes).is_ok_and(|found| found.is_empty()))
+    ///
+    /// # Errors
+    /// [`OutOfTime`] after the deadline.
+    pub fn contains(&self, bytes: &[u8], deadline: Instant) -> Result<bool, OutOfTime> {
+        for pattern in &self.patterns {
+            in_time(deadline)?;
+            if !pattern.places(bytes, 1).is_ok_and(|found| found.is_empty()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    fn substitute(&self, text: &[u8], places: &[Range<usize>]) -> Vec<u8> {
-        let mut redacted = Vec::with_capacity(text.len());
+    fn mark_bytes(&self) -> usize {
+        mark(&self.name, "\"").len()
+    }
+
+    /// Gives `None` where it would take more than `most` bytes.
+    fn substitute(&self, text: &[u8], places: &[Range<usize>], most: usize) -> Option<Vec<u8>> {
+        let mark = mark(&self.name, "\"");
+        let replaced: usize = places.iter().map(ExactSizeIterator::len).sum();
+        let length = text.len() - replaced + places.len() * mark.len();
+        if length > most {
+            return None;
+        }
+        let mut redacted = Vec::with_capacity(length);
         let mut done = 0;
         for place in places {
             redacted.extend_from_slice(text.get(done..place.start).unwrap_or_default());
-            redacted.extend_from_slice(mark(&self.name, "\"").as_bytes());
+            redacted.extend_from_slice(mark.as_bytes());
             done = place.end;
         }
         redacted.extend_from_slice(text.get(done..).unwrap_or_default());
-        redacted
+        Some(redacted)
     }
 
     /// Finds what to replace: ascending, with gaps between.
-    fn places(&self, text: &[u8]) -> Result<Vec<Range<usize>>, GaveUp> {
+    fn places(&self, text: &[u8], deadline: Instant) -> Result<Vec<Range<usize>>, Stopped> {
         let mut found = Vec::new();
         for pattern in &self.patterns {
-            found.extend(pattern.places(text)?);
+            in_time(deadline).map_err(|OutOfTime| Stopped::OutOfTime)?;
+            match pattern.places(text, MAX_PLACES) {
+                Ok(places) => found.extend(places),
+                Err(GaveUp) => return Err(Stopped::Withheld(count(found.len()).max(1))),
+            }
+            if found.len() > MAX_PLACES {
+                return Err(Stopped::Withheld(count(found.len())));
+            }
         }
         found.sort_by_key(|place| place.start);
         let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
@@ -195,11 +308,12 @@ impl fmt::Debug for Redactor {
 }
 
 impl Pattern {
-    fn places(&self, text: &[u8]) -> Result<Vec<Range<usize>>, GaveUp> {
+    /// Gives at most one place more than `most`.
+    fn places(&self, text: &[u8], most: usize) -> Result<Vec<Range<usize>>, GaveUp> {
         // Once for all places: a text of white space and matches must not cost its square.
         let start = text.len() - text.trim_ascii_start().len();
         let whole = start..start + text.trim_ascii().len();
-        self.search.places(text, |place| self.reach.covers(text, place, &whole))
+        self.search.places(text, most, |place| self.reach.covers(text, place, &whole))
     }
 }
 
@@ -236,8 +350,12 @@ pub fn is_json(content_type: &str) -> bool {
         )
 }
 
-fn count(places: &[Range<usize>]) -> u32 {
-    u32::try_from(places.len()).unwrap_or(u32::MAX)
+fn in_time(deadline: Instant) -> Result<(), OutOfTime> {
+    if Instant::now() < deadline { Ok(()) } else { Err(OutOfTime) }
+}
+
+fn count(places: usize) -> u32 {
+    u32::try_from(places).unwrap_or(u32::MAX)
 }
 
 /// Writes the mark with the given spelling of its quotes.

@@ -1,6 +1,8 @@
 //! The engine through its paths, on storage in memory and real sockets on loopback.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod crash;

@@ -5,6 +5,11 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{PASSWORD, Placement, TOKEN, USERNAME};
 use crate::error::Failure;
 use crate::proxy::material::Material;
+use crate::proxy::redact::MAX_SECRET_BYTES;
+
+/// Of user name and password: with a colon between them, 3 bytes become 4 in base64 (RFC 7617,
+/// section 2).
+const MAX_BASIC_BYTES: usize = MAX_SECRET_BYTES / 4 * 3 - 1;
 
 impl Placement {
     /// Checks that the values given are those that the kind wants, in a form that can be sent.
@@ -30,6 +35,21 @@ impl Placement {
                 return Err(Failure::invalid(format!("{field} is missing. Nothing was changed")));
             };
             self.check_form(field, expose(secret))?;
+        }
+        self.check_sent_length(material)
+    }
+
+    /// What is sent must be short enough to be searched for in answers; the other kinds send the value
+    /// as it is written, whose own length is checked on its way in.
+    fn check_sent_length(&self, material: &Material) -> Result<(), Failure> {
+        let length = |field| material.get(field).map_or(0, |secret| expose(secret).len());
+        let given = length(USERNAME) + length(PASSWORD);
+        if *self == Self::Basic && given > MAX_BASIC_BYTES {
+            return Err(Failure::invalid(format!(
+                "username and password have {given} bytes together, at most {MAX_BASIC_BYTES}: they \
+                 are sent in base64, of which at most {MAX_SECRET_BYTES} bytes can be searched for in \
+                 answers. Nothing was changed"
+            )));
         }
         Ok(())
     }

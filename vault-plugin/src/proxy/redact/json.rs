@@ -6,13 +6,32 @@ use serde::de::IgnoredAny;
 
 use super::mark;
 
-/// Replaces the places (ascending, apart) in JSON, JSON lines or an event stream.
-pub(super) fn substitute(text: &[u8], places: &[Range<usize>], name: &str) -> Vec<u8> {
-    match Walk::new(text, name).run(places) {
-        Some(redacted) if is_valid(&redacted) || !is_valid(text) => redacted,
-        // A secret that spans JSON's own structure: no part of it can be told from the rest.
-        Some(_) | None => format!("\"{}\"", mark(name, "\\\"")).into_bytes(),
-    }
+/// Replaces the places (ascending, apart) in JSON, JSON lines or an event stream. Gives `None` where
+/// that would take more than `most` bytes, or a secret spans JSON's own structure: no part of it can
+/// be told from the rest.
+pub(super) fn substitute(
+    text: &[u8],
+    places: &[Range<usize>],
+    name: &str,
+    most: usize,
+) -> Option<Vec<u8>> {
+    let redacted = Walk::new(text, name, most).run(places)?;
+    (is_valid(&redacted) || !is_valid(text)).then_some(redacted)
+}
+
+/// The mark in place of a whole body.
+pub(super) fn whole(name: &str) -> String {
+    format!("\"{}\"", mark(name, "\\\""))
+}
+
+/// The bytes of the mark where its quotes lie deepest.
+pub(super) fn longest_mark(name: &str) -> usize {
+    mark(name, &quote(NESTED + 1)).len()
+}
+
+/// A quote as it stands in a string that lies so deep.
+fn quote(depth: usize) -> String {
+    format!("{}\"", "\\".repeat((1 << depth) - 1))
 }
 
 fn is_valid(text: &[u8]) -> bool {
@@ -27,6 +46,8 @@ struct Walk<'a> {
     text: &'a [u8],
     name: &'a str,
     redacted: Vec<u8>,
+    /// Bytes that `redacted` may have.
+    most: usize,
     at: usize,
     in_string: bool,
     /// Length of `redacted` where the present number or word outside strings begins.
@@ -38,11 +59,12 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(text: &'a [u8], name: &'a str) -> Self {
+    fn new(text: &'a [u8], name: &'a str, most: usize) -> Self {
         Self {
             text,
             name,
-            redacted: Vec::with_capacity(text.len()),
+            redacted: Vec::with_capacity(most),
+            most,
             at: 0,
             in_string: false,
             token: 0,
@@ -51,18 +73,18 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Gives `None` where a place leaves the string that it began in.
+    /// Gives `None` where a place leaves the string that it began in, or it takes too much.
     fn run(mut self, places: &[Range<usize>]) -> Option<Vec<u8>> {
         for place in places {
             while self.at < self.text.len() && self.at + self.unit() <= place.start {
-                self.copy();
+                self.copy()?;
             }
             if self.at < place.end {
                 self.replace(place.end)?;
             }
         }
         while self.at < self.text.len() {
-            self.copy();
+            self.copy()?;
         }
         Some(self.redacted)
     }
@@ -82,12 +104,21 @@ impl<'a> Walk<'a> {
         unit.min(rest.len())
     }
 
-    fn copy(&mut self) {
+    fn copy(&mut self) -> Option<()> {
         let end = self.at + self.unit();
         let unit = self.text.get(self.at..end).unwrap_or_default();
-        self.redacted.extend_from_slice(unit);
+        self.push(unit)?;
         self.at = end;
         self.note(unit);
+        Some(())
+    }
+
+    fn push(&mut self, piece: &[u8]) -> Option<()> {
+        if self.redacted.len() + piece.len() > self.most {
+            return None;
+        }
+        self.redacted.extend_from_slice(piece);
+        Some(())
     }
 
     fn note(&mut self, unit: &[u8]) {
@@ -134,16 +165,14 @@ impl<'a> Walk<'a> {
         self.backslashes = 0;
         if was_in_string {
             let depth = self.nested.iter().rposition(|open| *open).map_or(1, |at| at + 2);
-            let quote = format!("{}\"", "\\".repeat((1 << depth) - 1));
-            self.redacted.extend_from_slice(mark(self.name, &quote).as_bytes());
+            self.push(mark(self.name, &quote(depth)).as_bytes())?;
         } else {
             // A number, or no JSON at all: the rest of it goes too, or what stays isn't a value.
             self.redacted.truncate(self.token);
             while self.byte().is_some_and(|byte| byte != b'"' && !is_delimiter(byte)) {
                 self.at += 1;
             }
-            let string = format!("\"{}\"", mark(self.name, "\\\""));
-            self.redacted.extend_from_slice(string.as_bytes());
+            self.push(whole(self.name).as_bytes())?;
         }
         Some(())
     }

@@ -49,17 +49,19 @@ impl Search {
         Ok(Self { regex, cache: Mutex::new(None) })
     }
 
-    /// Finds all places that `is_wanted` wants, ascending and apart.
+    /// Finds all places that `is_wanted` wants, ascending and apart, but at most one more than
+    /// `most`.
     pub(super) fn places(
         &self,
         text: &[u8],
+        most: usize,
         is_wanted: impl Fn(&Range<usize>) -> bool,
     ) -> Result<Vec<Range<usize>>, GaveUp> {
         let kept = self.cache.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut cache = kept.unwrap_or_else(|| self.regex.create_cache());
         let mut places = Vec::new();
         let mut from = 0;
-        while from < text.len() {
+        while from < text.len() && places.len() <= most {
             let input = Input::new(text).range(from..);
             let Some(found) = self.regex.try_search(&mut cache, &input).map_err(|_| GaveUp)? else {
                 break;

@@ -1,6 +1,6 @@
 //! Proves what is found, what isn't, and that JSON stays JSON.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -17,14 +17,23 @@ fn redactor(secrets: &[&str]) -> Redactor {
     Redactor::new("demo", &secrets).unwrap()
 }
 
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(600)
+}
+
+fn redact(redactor: &Redactor, text: impl Into<Bytes>, is_json: bool) -> (Bytes, u32) {
+    let bounds = Bounds { max_bytes: usize::MAX, deadline: later(), cover: &|_| true };
+    redactor.redact_body(text.into(), is_json, &bounds).unwrap()
+}
+
 fn plain(redactor: &Redactor, text: &str) -> String {
-    let (redacted, hits) = redactor.redact_body(Bytes::from(text.to_owned()), false);
-    assert_eq!(hits > 0, redactor.contains(text.as_bytes()), "{text}");
+    let (redacted, hits) = redact(redactor, Bytes::from(text.to_owned()), false);
+    assert_eq!(hits > 0, redactor.contains(text.as_bytes(), later()).unwrap(), "{text}");
     String::from_utf8(redacted.to_vec()).unwrap()
 }
 
 fn json(redactor: &Redactor, text: &str) -> String {
-    let (redacted, _) = redactor.redact_body(Bytes::from(text.to_owned()), true);
+    let (redacted, _) = redact(redactor, Bytes::from(text.to_owned()), true);
     String::from_utf8(redacted.to_vec()).unwrap()
 }
 
@@ -179,13 +188,19 @@ fn leaves_alone_what_isnt_the_secret() {
 fn replaces_each_place_once_and_counts() {
     let redactor = redactor(&["first-secret", "second-secret", "first-secret", ""]);
     let body = Bytes::from("a first-secret b second-secret c first-secret");
-    let (redacted, hits) = redactor.redact_body(body, false);
+    let (redacted, hits) = redact(&redactor, body, false);
     assert_eq!(redacted, format!("a {MARK} b {MARK} c {MARK}"));
     assert_eq!(hits, 3);
-    assert_eq!(redactor.redact_header_value("Bearer first-secret"), (format!("Bearer {MARK}"), 1));
-    assert_eq!(redactor.redact_header_value(b"\xff ok"), ("\u{fffd} ok".to_owned(), 0));
-    assert!(redactor.contains(b"\0\xff\x80second-secret\0"));
-    assert!(!redactor.contains(b"\0\xff\x80second-secre\0"));
+    assert_eq!(
+        redactor.redact_header_value("Bearer first-secret", later()).unwrap(),
+        (format!("Bearer {MARK}"), 1)
+    );
+    assert_eq!(
+        redactor.redact_header_value(b"\xff ok", later()).unwrap(),
+        ("\u{fffd} ok".to_owned(), 0)
+    );
+    assert!(redactor.contains(b"\0\xff\x80second-secret\0", later()).unwrap());
+    assert!(!redactor.contains(b"\0\xff\x80second-secre\0", later()).unwrap());
 }
 
 #[test]
@@ -220,7 +235,7 @@ fn a_short_secret_must_stand_by_itself() {
     ] {
         assert_eq!(plain(&word, body), redacted, "{body}");
     }
-    assert_eq!(word.redact_header_value("admin").0, MARK);
+    assert_eq!(word.redact_header_value("admin", later()).unwrap().0, MARK);
     let number = redactor(&["123456789"]);
     assert_eq!(plain(&number, "0123456789"), "0123456789");
     assert_eq!(plain(&number, "0,123456789"), format!("0,{MARK}"));
@@ -321,6 +336,7 @@ fn a_text_made_to_exhaust_the_search_is_withheld() {
     let search = Search::new("x[ab]*a[ab]{18}c").ok().unwrap();
     let redactor = Redactor {
         name: "demo".to_owned(),
+        folded: Vec::new(),
         patterns: vec![Pattern { search, reach: Reach::Anywhere }],
     };
     let mut state = 1_u32;
@@ -329,11 +345,68 @@ fn a_text_made_to_exhaust_the_search_is_withheld() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         body.push(if state >> 31 == 0 { 'a' } else { 'b' });
     }
-    assert!(redactor.contains(body.as_bytes()));
+    assert!(redactor.contains(body.as_bytes(), later()).unwrap());
     assert_eq!(json(&redactor, &body), "\"[redacted: credential of \\\"demo\\\"]\"");
-    assert_eq!(redactor.redact_header_value(&body), (MARK.to_owned(), 1));
+    assert_eq!(redactor.redact_header_value(&body, later()).unwrap(), (MARK.to_owned(), 1));
     // The next text is searched as ever.
     assert_eq!(plain(&redactor, "xabab"), "xabab");
+}
+
+#[test]
+fn marks_take_a_body_over_no_bound_and_ask_for_memory_first() {
+    let redactor = redactor(&["ab12"]);
+    for (text, is_json) in [
+        ("ab12 ab12 zzzz".to_owned(), false),
+        ("[\"ab12\",1,\"ab12 ab12\"]".to_owned(), true),
+        (quoted_in(3, "x ab12 y"), true),
+    ] {
+        let exact = redact(&redactor, text.clone(), is_json).0.len();
+        for max_bytes in [exact - 1, exact, exact + 1] {
+            for has_memory in [true, false] {
+                let asked = std::cell::Cell::new(0);
+                let cover = |bytes| {
+                    asked.set(bytes);
+                    has_memory
+                };
+                let bounds = Bounds { max_bytes, deadline: later(), cover: &cover };
+                let body = Bytes::from(text.clone());
+                let (redacted, hits) = redactor.redact_body(body, is_json, &bounds).unwrap();
+                let is_whole = redacted == MARK.as_bytes()
+                    || serde_json::from_slice::<String>(&redacted).is_ok_and(|all| all == MARK);
+                assert_eq!(is_whole, max_bytes < exact || !has_memory, "{text} in {max_bytes}");
+                assert_eq!(hits, redact(&redactor, text.clone(), is_json).1);
+                assert!(asked.get() <= max_bytes, "{}", asked.get());
+                assert!(is_whole || redacted.len() <= asked.get());
+            }
+        }
+    }
+}
+
+/// JSON in a string of JSON, so often.
+fn quoted_in(depth: usize, text: &str) -> String {
+    (0..=depth).fold(text.to_owned(), |text, _| format!("[{}]", Value::from(text)))
+}
+
+#[test]
+fn what_takes_too_long_is_not_judged() {
+    let redactor = redactor(&["first-secret"]);
+    let deadline = Instant::now();
+    let bounds = Bounds { max_bytes: usize::MAX, deadline, cover: &|_| true };
+    let text = Bytes::from_static(b"first-secret");
+    assert_eq!(redactor.redact_body(text.clone(), false, &bounds), Err(OutOfTime));
+    assert_eq!(redactor.redact_header_value(&text, deadline), Err(OutOfTime));
+    assert_eq!(redactor.contains(&text, deadline), Err(OutOfTime));
+}
+
+#[test]
+fn names_of_headers_are_searched_in_any_case() {
+    let long = "0123456789ABCDEFghij".repeat(5);
+    let redactor = redactor(&["Sk-Live-0123", &long]);
+    for name in ["x-sk-live-0123", "X-SK-LIVE-0123", "x-%53k-%4cive-0123"] {
+        assert!(redactor.is_in_header_name(name, later()).unwrap(), "{name}");
+    }
+    assert!(redactor.is_in_header_name(&format!("x-{}", long.to_lowercase()), later()).unwrap());
+    assert!(!redactor.is_in_header_name("x-sk-live-", later()).unwrap());
 }
 
 #[test]
@@ -376,7 +449,7 @@ fn a_hostile_mebibyte_takes_milliseconds() {
     let body = Bytes::from(body);
     for pass in ["first", "second"] {
         let start = Instant::now();
-        let (_, hits) = redactor.redact_body(body.clone(), false);
+        let (_, hits) = redact(&redactor, body.clone(), false);
         eprintln!("hostile MiB, {pass} pass: {:?}", start.elapsed());
         assert_eq!(hits, 0);
     }
@@ -483,7 +556,7 @@ proptest! {
         prop_assert!(serde_json::from_str::<Value>(&body).is_ok(), "{}", body);
         let (redacted, again) = REDACTOR.with(|redactor| {
             let redacted = json(redactor, &body);
-            let again = redactor.redact_body(Bytes::from(redacted.clone()), true).1;
+            let again = redact(redactor, Bytes::from(redacted.clone()), true).1;
             (redacted, again)
         });
         prop_assert_eq!(again, 0, "{}", redacted);

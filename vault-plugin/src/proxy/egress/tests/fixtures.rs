@@ -227,7 +227,7 @@ pub(super) fn within(time: Duration) -> Limits<'static> {
 
 /// A deadline that a test waits out.
 pub(super) fn soon() -> Limits<'static> {
-    within(Duration::from_millis(300))
+    within(Duration::from_secs(1))
 }
 
 pub(super) async fn call(upstream: &Upstream) -> Result<UpstreamResponse, EgressError> {
