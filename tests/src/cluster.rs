@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Mutex;
 
 use rustix::process::Signal;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::api::Api;
-use crate::server::{children, free_port, sha256, signal};
+use crate::server::{children, free_port, sha256, signal, spawn};
 use crate::upstream::Upstream;
 use crate::world::definition;
 use crate::{forms, programs, wait};
@@ -193,7 +193,7 @@ impl Cluster {
     pub async fn restart(&mut self, id: usize) {
         self.kill(id).await;
         let node = &mut self.nodes[id];
-        node.process = spawn(node.directory.path());
+        node.process = spawn(node.directory.path(), &[]);
         let api = Api::new(&node.address, "");
         wait::until("the node to answer", async || {
             api.send("GET", "sys/seal-status", None).await.is_ok().then_some(())
@@ -265,7 +265,7 @@ impl Node {
         // A port that is free now may be taken when the server wants it: then it exits at once.
         for _ in 0..3 {
             let address = configure(directory.path(), id, setting);
-            let mut process = spawn(directory.path());
+            let mut process = spawn(directory.path(), &[]);
             let api = Api::new(&address, "");
             let up = wait::until("the node to answer", async || {
                 if process.try_wait().expect("a status").is_some() {
@@ -320,22 +320,4 @@ fn configure(directory: &Path, id: usize, setting: &str) -> String {
     );
     fs::write(directory.join("server.hcl"), text).expect("a configuration");
     format!("http://127.0.0.1:{port}")
-}
-
-fn spawn(directory: &Path) -> Child {
-    let log = fs::File::options()
-        .create(true)
-        .append(true)
-        .open(directory.join("server.log"))
-        .expect("a log");
-    Command::new(programs::server())
-        .arg("server")
-        .arg(format!("-config={}", directory.join("server.hcl").display()))
-        .env("HOME", directory)
-        .env("TMPDIR", directory)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("the log again"))
-        .stderr(log)
-        .spawn()
-        .expect("the server program")
 }

@@ -286,7 +286,8 @@ fn configure(directory: &Path, storage: Storage, level: &str) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn spawn(directory: &Path, environment: &[(String, String)]) -> Child {
+/// Starts the server program on the configuration in its directory.
+pub(crate) fn spawn(directory: &Path, environment: &[(String, String)]) -> Child {
     let log = fs::File::options()
         .create(true)
         .append(true)

@@ -55,11 +55,6 @@ impl Places {
         Self { service, mount }
     }
 
-    /// Places of the service that are free.
-    pub fn free(&self) -> usize {
-        self.service.available_permits()
-    }
-
     /// Takes a place everywhere, or none at all; never waits.
     ///
     /// # Errors
