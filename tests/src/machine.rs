@@ -1,5 +1,6 @@
 //! A machine with nothing on it but the bridge: for enrolling it, and for copying it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,12 @@ pub struct Machine {
     tcti: String,
 }
 
+/// A copy of the bridge, in a folder of its own, with something else in its helper's place.
+#[derive(Debug)]
+pub struct Installation {
+    folder: TempDir,
+}
+
 /// What `provision --json` printed for one agent.
 #[derive(Debug)]
 pub struct Provisioned(pub Value);
@@ -35,17 +42,24 @@ impl Machine {
 
     /// A machine with one.
     pub fn with_tpm(tpm: &Swtpm) -> Self {
-        Self { tcti: tpm.tcti(), ..Self::new() }
+        Self::new().reaching(tpm.tcti())
+    }
+
+    /// The same machine with another way to its TPM.
+    pub fn reaching(self, tcti: String) -> Self {
+        Self { tcti, ..self }
     }
 
     /// Another machine, with a copy of this one's whole home.
     pub fn copied_to(&self, tpm: &Swtpm) -> Self {
-        let other = Self::with_tpm(tpm);
-        let status = std::process::Command::new("cp")
-            .args(["-a", "--", &format!("{}/.", self.home().display())])
-            .arg(other.home())
-            .status();
-        assert!(status.expect("cp").success());
+        self.copied().reaching(tpm.tcti())
+    }
+
+    /// Another machine without a TPM, with a copy of this one's whole home.
+    pub fn copied(&self) -> Self {
+        let other = Self::new();
+        let source = format!("{}/.", self.home().display());
+        tool("cp", &["-a".as_ref(), "--".as_ref(), source.as_ref(), other.home().as_os_str()]);
         other
     }
 
@@ -61,7 +75,16 @@ impl Machine {
 
     /// The bridge with nothing in its environment but this machine's home and TPM.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(programs::bridge());
+        self.command_at(&programs::bridge())
+    }
+
+    /// The same with another copy of the bridge.
+    pub fn command_of(&self, installation: &Installation) -> Command {
+        self.command_at(&installation.bridge())
+    }
+
+    fn command_at(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("HOME", self.home())
@@ -85,8 +108,81 @@ impl Machine {
 
     /// Starts the bridge as an MCP client would, with nothing configured.
     pub async fn serve(&self) -> Bridge {
+        Self::serve_as(self.command()).await
+    }
+
+    /// Starts the bridge as an MCP client would, by a command.
+    pub async fn serve_as(command: Command) -> Bridge {
         let scratch = tempfile::tempdir().expect("a temporary directory");
-        Bridge::start_as(self.command(), scratch).await
+        Bridge::start_as(command, scratch).await
+    }
+
+    /// What a credential that is kept in clear says.
+    pub fn payload(&self) -> Value {
+        let file: Value = serde_json::from_slice(&self.kept()).expect("JSON");
+        serde_json::from_str(file["payload"].as_str().expect("a payload in clear")).expect("JSON")
+    }
+
+    /// Changes what a credential that is kept in clear says.
+    pub fn edit_payload(&self, change: impl FnOnce(&mut Value)) {
+        let mut file: Value = serde_json::from_slice(&self.kept()).expect("JSON");
+        let mut payload = self.payload();
+        change(&mut payload);
+        file["payload"] = payload.to_string().into();
+        fs::write(self.credential(), file.to_string()).expect("a write");
+    }
+
+    /// Makes a credential that is kept in clear older than it is.
+    pub fn age(&self, seconds: u64) {
+        self.edit_payload(|payload| {
+            for field in ["issued_at", "expires_at"] {
+                let time = payload[field].as_u64().expect("a time");
+                payload[field] = (time - seconds).into();
+            }
+        });
+    }
+
+    /// The kept credential's file.
+    pub fn kept(&self) -> Vec<u8> {
+        fs::read(self.credential()).expect("a kept credential")
+    }
+}
+
+impl Installation {
+    /// The bridge without its helper.
+    pub fn without_helper() -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        // For any user.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+        let installation = Self { folder };
+        // By another process, so that none of ours, or a child of ours, has it open for writing
+        // when it is started (execve(2), ETXTBSY).
+        let (bridge, copy) = (programs::bridge(), installation.bridge());
+        tool("cp", &["--".as_ref(), bridge.as_os_str(), copy.as_os_str()]);
+        installation
+    }
+
+    /// The bridge with a shell script in its helper's place; `$HELPER` is the real one, and
+    /// `$HERE` this folder.
+    pub fn with_helper(script: &str) -> Self {
+        let installation = Self::without_helper();
+        let real = programs::bridge().with_file_name("mcp-bridge-tpm");
+        let here = installation.folder().display();
+        let text = format!("#!/bin/sh\nHELPER={}\nHERE={here}\n{script}\n", real.display());
+        let file = installation.folder().join("mcp-bridge-tpm");
+        let write = r#"printf %s "$1" >"$0" && chmod 755 "$0""#;
+        tool("sh", &["-c".as_ref(), write.as_ref(), file.as_os_str(), text.as_ref()]);
+        installation
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn bridge(&self) -> PathBuf {
+        self.folder.path().join("mcp-bridge")
     }
 }
 
@@ -159,6 +255,11 @@ pub async fn provision(world: &World, address: &str, arguments: &[&str]) -> Prov
     let output = operate(address, world.root.token(), &arguments).await;
     assert!(output.status.success(), "{output:?}");
     Provisioned(serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+fn tool(program: &str, arguments: &[&OsStr]) {
+    let status = std::process::Command::new(program).args(arguments).status();
+    assert!(status.is_ok_and(|status| status.success()), "{program} {arguments:?}");
 }
 
 async fn run(command: &mut Command, input: &str) -> Output {

@@ -1,4 +1,4 @@
-//! A relay in front of a server that holds one request, or its answer, until it is told to go on.
+//! A relay in front of a server that holds, fails or loses one request.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -7,13 +7,17 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Which side of a request is held.
+/// What is done to a request, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Before the server sees the request.
     Request,
     /// After the server has done it, before the caller hears of it.
     Answer,
+    /// The server never sees it: a failure of its own is answered at once.
+    Failure,
+    /// The server has done it, and the connection breaks at once.
+    Loss,
 }
 
 /// What to hold: the count-th request whose path ends so, counted from 1.
@@ -81,13 +85,21 @@ async fn relay(
         held.send_modify(|count| *count += 1);
         return gone(&mut caller).await;
     }
+    if side == Some(Side::Failure) {
+        caller.write_all(FAILURE).await.ok()?;
+        return caller.shutdown().await.ok();
+    }
     let mut server = TcpStream::connect(target).await.ok()?;
     server.write_all(&closing(&request)).await.ok()?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await.ok()?;
-    if side == Some(Side::Answer) {
-        held.send_modify(|count| *count += 1);
-        return gone(&mut caller).await;
+    match side {
+        Some(Side::Answer) => {
+            held.send_modify(|count| *count += 1);
+            return gone(&mut caller).await;
+        }
+        Some(Side::Loss) => return None,
+        Some(Side::Request | Side::Failure) | None => {}
     }
     caller.write_all(&answer).await.ok()?;
     caller.shutdown().await.ok()
@@ -112,6 +124,10 @@ fn matching(request: &[u8], hold: &Mutex<Option<Hold>>) -> Option<Side> {
     *hold = None;
     Some(side)
 }
+
+/// What a server answers that can't do its work.
+const FAILURE: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\
+    Content-Length: 32\r\n\r\n{\"errors\":[\"an internal failure\"]}";
 
 /// Reads one HTTP/1.1 message with a `Content-Length` or without a body (RFC 9112, section 6).
 async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {

@@ -25,7 +25,7 @@ impl Swtpm {
         let state = tempfile::tempdir().expect("a temporary directory");
         // A pair of ports that is free now may be taken when the TPM wants it: then it exits.
         for _ in 0..5 {
-            let port = free_pair();
+            let port = free_pair().0.local_addr().expect("an address").port();
             let mut process = spawn(state.path(), port);
             if ready(&mut process, port).await {
                 return Self { process, state, port };
@@ -36,7 +36,27 @@ impl Swtpm {
 
     /// The way to it.
     pub fn tcti(&self) -> String {
-        format!("swtpm:host=127.0.0.1,port={}", self.port)
+        tcti(self.port)
+    }
+
+    /// The port of its data channel; the control channel is the next.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Runs one of the tpm2-tools, which must succeed: something else that changes this TPM.
+    ///
+    /// # Panics
+    /// When the tool fails or isn't installed.
+    pub fn tool(&self, program: &str, arguments: &[&str]) {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(self.state.path())
+            .env("TPM2TOOLS_TCTI", self.tcti())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|_| panic!("{program} is missing; run: scripts/setup tpm"));
+        assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
     }
 
     /// Stops and starts it with the same state, as a machine does that boots again.
@@ -86,14 +106,20 @@ async fn ready(process: &mut Child, port: u16) -> bool {
     .await
 }
 
-/// Two neighbouring ports of loopback that were free a moment ago.
-fn free_pair() -> u16 {
+/// The transport's name for a port.
+pub(crate) fn tcti(port: u16) -> String {
+    format!("swtpm:host=127.0.0.1,port={port}")
+}
+
+/// Two neighbouring ports of loopback that are free: the library wants the control channel beside
+/// the data channel.
+pub(crate) fn free_pair() -> (TcpListener, TcpListener) {
     for _ in 0..100 {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = first.local_addr().expect("an address").port();
-        let next = port.checked_add(1);
-        if next.is_some_and(|next| TcpListener::bind((Ipv4Addr::LOCALHOST, next)).is_ok()) {
-            return port;
+        let next = first.local_addr().expect("an address").port().checked_add(1);
+        let next = next.map(|next| TcpListener::bind((Ipv4Addr::LOCALHOST, next)));
+        if let Some(Ok(second)) = next {
+            return (first, second);
         }
     }
     panic!("no two neighbouring ports are free");

@@ -114,6 +114,23 @@ async fn a_deprovisioned_agent_is_cut_off_within_one_call_and_another_is_not() {
     assert!(read(&mut first).await.starts_with("login_refused: "));
     let call = one.run(&["call", "demo", "GET", "/a"], "").await;
     assert_eq!(call.status.code(), Some(3), "{call:?}");
+
+    // Taken back: the same identity, and the bridge that runs finds the new credential by itself.
+    let identity = async || {
+        let entity = world.root.read("identity/entity/name/two").await.ok();
+        entity.data()["id"].clone()
+    };
+    let before = identity().await;
+    operate(address, root, &["deprovision", "two"]).await;
+    assert!(read(&mut second).await.starts_with("login_refused: "));
+    let output = operate(address, root, &["deprovision", "two", "--undo"]).await;
+    assert!(output.status.success(), "{output:?}");
+    let provisioned = provision(&world, address, &["two", "--services", "demo"]).await;
+    assert_eq!(identity().await, before);
+    let output = two.enroll(&provisioned, &[&PLAIN[..], &["--force"]].concat()).await;
+    assert!(output.status.success(), "{output:?}");
+    let answer = read(&mut second).await;
+    assert!(answer.starts_with("200 OK"), "{answer}");
     first.leave().await;
     second.leave().await;
 }
