@@ -12,15 +12,16 @@ help: ## Show this list
 	@echo
 	@echo "VAULT_BIN=/path/to/vault-or-bao uses that server instead of the OpenBao that is fetched."
 
-build: ## Build both programs (release); 7 minutes the first time on 2 cores
-	@test -x target/release/mcp-bridge || echo "Building both programs: about 7 minutes on 2 cores, this once."
-	cargo build --release --locked
+build: ## Build the programs (release); 7 minutes the first time on 2 cores
+	@scripts/setup tpm || echo "The TPM helper is left out."
+	@test -x target/release/mcp-bridge || echo "Building the programs: about 7 minutes on 2 cores, this once."
+	cargo build --release --locked --package vault-plugin --package mcp-bridge $$(scripts/tpm_package)
 
 dist: ## Build what is handed out, into target/dist: static plugin, bridge, sums, SBOMs
 	scripts/dist
 
-demo: build ## See it work: eight shows on a real server, a real upstream and a real MCP client
-	@scripts/setup server demo
+demo: build ## See it work: nine shows on a real server, a real upstream, a TPM and a real MCP client
+	@scripts/setup server demo swtpm
 	@$(PYTHON) scripts/demo
 
 dev-vault: build ## Keep a ready server in the foreground (in memory, or kept with DATA=dir; PORT=8200)
@@ -30,6 +31,7 @@ dev-vault: build ## Keep a ready server in the foreground (in memory, or kept wi
 test: ## Run every test, unit to end-to-end; 7 minutes the first time on 2 cores
 	@scripts/setup server nginx openapi clients
 	@scripts/setup agents || echo "The cases with coding agents are left out."
+	@scripts/setup tpm swtpm || echo "The cases with a TPM are left out."
 	@echo "Building and running all tests: about 7 minutes the first time on 2 cores."
 	@scripts/test
 
@@ -38,6 +40,7 @@ upgrade-test: ## Upgrade from an earlier commit's plugin (COMMIT=…, else the o
 	scripts/upgrade_test $(COMMIT)
 
 check: ## Format, lints, documentation, dependencies
+	@scripts/setup tpm
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	@# The bridge's help is written in doc comments: a URL there is text for a terminal.

@@ -1,10 +1,13 @@
 """What the operator does, from registering the plugin to giving an agent its role."""
 
 import json
+import os
 import pathlib
 import shlex
+import subprocess
 
 from . import console
+from .processes import Failure
 from .server import PLUGIN, TOP
 
 BRIDGE = TOP / "target/release/mcp-bridge"
@@ -70,10 +73,14 @@ class Operator:
         answer = self("write", "-format=json", f"mcp-proxy/explain/{SERVICE}", "method=GET", path)
         return json.loads(answer)["data"]
 
-    def create_agent(self, directory):
-        """A policy and an AppRole; gives what the bridge's environment needs."""
+    def enable_approle(self):
+        """What agents log in by."""
         if "approle/" not in self.server.must("GET", "sys/auth")["data"]:
             self("auth", "enable", "approle")
+
+    def create_agent(self, directory):
+        """A policy and an AppRole; gives what the bridge's environment needs."""
+        self.enable_approle()
         self("policy", "write", "agent", "-", stdin=POLICY, shown="policy write agent agent.hcl")
         role = "auth/approle/role/agent"
         self("write", role, "token_policies=agent", "token_ttl=1h")
@@ -88,3 +95,41 @@ class Operator:
             file.write_text(self.server.cli(*arguments))
             environment[f"MCP_BRIDGE_{name.upper()}_FILE"] = str(file)
         return environment
+
+    def provision(self, agent):
+        """Gives an agent policy, role, identity and a wrapped secret_id, as JSON tells them."""
+        self.enable_approle()
+        arguments = ["provision", agent, "--services", SERVICE]
+        console.command(f"mcp-bridge {shlex.join(arguments)}")
+        environment = {
+            "HOME": str(self.server.directory),
+            "VAULT_ADDR": self.server.address,
+            "VAULT_TOKEN": self.server.token,
+        }
+        return json.loads(bridge([*arguments, "--json"], environment))
+
+    def log_in(self, role):
+        """A token such as the role's holder gets, by a secret_id of the operator's own."""
+        path = f"auth/approle/role/{role}"
+        login = {
+            "role_id": self.server.must("GET", f"{path}/role-id")["data"]["role_id"],
+            "secret_id": self.server.must("POST", f"{path}/secret-id", {})["data"]["secret_id"],
+        }
+        return self.server.must("POST", "auth/approle/login", login)["auth"]["client_token"]
+
+
+def bridge(arguments, environment, stdin="", expected=0):
+    """Runs the bridge to its end with nothing else in its environment; gives what it says."""
+    result = subprocess.run(
+        [BRIDGE, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]} | environment,
+        start_new_session=True,
+    )
+    said = f"{result.stdout}{result.stderr}" if expected else result.stdout
+    if result.returncode != expected:
+        said = f"{result.stdout}{result.stderr}".strip()
+        raise Failure(f"mcp-bridge {arguments[0]} ended with {result.returncode}: {said}")
+    return said
