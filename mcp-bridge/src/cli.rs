@@ -110,6 +110,12 @@ pub(crate) struct Tools {
 #[derive(Args, Debug)]
 #[command(after_help = EXITS)]
 pub(crate) struct Status {
+    /// Open the credential even where that takes its PIN, as the bridge does at its start
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// With --deep: spend the last try for the PIN before the TPM locks
+    #[arg(long, requires = "deep")]
+    pub(crate) force: bool,
     /// Ask nothing of Vault: tell what this machine alone knows
     #[arg(long)]
     pub(crate) offline: bool,

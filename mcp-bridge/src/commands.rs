@@ -22,6 +22,8 @@ pub(crate) mod tools;
 use std::future::Future;
 
 use crate::cli;
+#[cfg(unix)]
+use crate::config::CredentialSource;
 use crate::config::{Config, ConfigErrors, Environment, Log, Operator, OperatorToken, VaultServer};
 use crate::error::CommandError;
 use crate::{logging, process};
@@ -33,6 +35,19 @@ fn prepare(settings: &cli::Settings, operator: OperatorToken) -> Result<Config, 
     start(&config.log, config.vault.as_ref())?;
     for ignored in &config.ignored {
         tracing::warn!("{ignored}");
+    }
+    Ok(config)
+}
+
+/// The same for a command that a person may have typed, who is asked for the credential's PIN.
+fn prepare_with_pin(
+    settings: &cli::Settings,
+    operator: OperatorToken,
+) -> Result<Config, CommandError> {
+    let mut config = prepare(settings, operator)?;
+    #[cfg(unix)]
+    if let CredentialSource::Enrolled(place) = &mut config.credential {
+        crate::enrolled::pin::complete(place)?;
     }
     Ok(config)
 }

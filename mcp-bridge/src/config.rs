@@ -22,12 +22,12 @@ use crate::cli;
 
 use self::layer::{Layer, Layers};
 
-pub(crate) use self::address::parse_all as addresses;
+pub(crate) use self::address::{is_server_name, parse_all as addresses};
 
 #[cfg(unix)]
 pub(crate) use self::enrolling::Enrolling;
 pub(crate) use self::operator::Operator;
-pub(crate) use self::source::{CredentialSource, Delivered, Enrolled, Told};
+pub(crate) use self::source::{CredentialSource, Delivered, Enrolled, PinSource, Told};
 
 /// Everything the bridge needs to know to work.
 #[derive(Debug)]

@@ -1,11 +1,13 @@
 //! Opens the credential that `enroll` kept: with the one server that it is for.
 
+mod authority;
 mod enrol;
 mod error;
 mod keep;
 pub(crate) mod life;
-mod pin;
+pub(crate) mod pin;
 mod rotate;
+mod update;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,16 +16,17 @@ use mcp_bridge_tpm::{
     Credential, CredentialError, CredentialFile, SealedCredential, Sealer, Tcti, UnsealOptions,
 };
 
-use crate::config::{Enrolled, Mount, VaultServer, addresses, names};
+use crate::config::{Enrolled, Mount, VaultServer, addresses, is_server_name, names};
 use crate::secret::{RoleId, SecretId};
 use crate::vault::{Kept, Opened};
 
-pub(crate) use enrol::{Enrolment, enrol};
+pub(crate) use authority::remove_copies;
+pub(crate) use enrol::{Enrolment, Former, enrol};
 pub(crate) use error::EnrolledError;
 pub(crate) use keep::{Protection, check_place};
 pub(crate) use life::WARN;
-pub(crate) use pin::remove_copies;
 pub(crate) use rotate::{destroy, rotate};
+pub(crate) use update::{Change, PinChange, update};
 
 /// Opens the credential for one login.
 ///
@@ -33,7 +36,7 @@ pub(crate) use rotate::{destroy, rotate};
 pub(crate) async fn open(place: &Enrolled) -> Result<Opened, EnrolledError> {
     let sealed = CredentialFile::new(place.file.clone()).read().map_err(CredentialError::from)?;
     let sealer = sealer(place)?;
-    let credential = unseal(&sealed, &*sealer).await?;
+    let credential = unseal_at(place, &sealed, &*sealer).await?;
     opened(place, &credential)
 }
 
@@ -51,17 +54,26 @@ pub(crate) fn sealer(place: &Enrolled) -> Result<Box<dyn Sealer>, EnrolledError>
     Ok(Box::new(sealer))
 }
 
-/// Opens a container, and says so if it takes long: slow TPMs need seconds.
+/// Opens the container of a place, with the PIN that the settings lead to.
 ///
 /// # Errors
 ///
-/// [`EnrolledError::Kept`].
-pub(crate) async fn unseal(
+/// [`EnrolledError`]; nothing is tried twice, since the TPM counts wrong PINs.
+pub(crate) async fn unseal_at(
+    place: &Enrolled,
     sealed: &SealedCredential,
     sealer: &dyn Sealer,
 ) -> Result<Credential, EnrolledError> {
-    let options = UnsealOptions::default();
-    let mut opening = std::pin::pin!(sealed.open(sealer, &options));
+    unseal(sealed, sealer, &pin::options(place)?).await
+}
+
+/// Opens a container, and says so if it takes long: slow TPMs need seconds.
+async fn unseal(
+    sealed: &SealedCredential,
+    sealer: &dyn Sealer,
+    options: &UnsealOptions,
+) -> Result<Credential, EnrolledError> {
+    let mut opening = std::pin::pin!(sealed.open(sealer, options));
     let credential = tokio::select! {
         credential = &mut opening => credential,
         () = tokio::time::sleep(SLOW) => {
@@ -103,16 +115,20 @@ fn kept(credential: &Credential) -> Kept {
 ///
 /// # Errors
 ///
-/// [`EnrolledError::Unusable`] or [`EnrolledError::Pin`].
+/// [`EnrolledError::Unusable`] or [`EnrolledError::Authority`].
 pub(crate) fn server_of(
     place: &Enrolled,
     credential: &Credential,
 ) -> Result<VaultServer, EnrolledError> {
     let binding = &credential.vault;
     let pinned = match &binding.ca_sha256 {
-        Some(digest) => Some(pin::read(&place.file, digest)?),
+        Some(digest) => Some(authority::read(&place.file, digest)?),
         None => None,
     };
+    let server_name = &binding.tls_server_name;
+    if server_name.as_ref().is_some_and(|name| !is_server_name(name)) {
+        return Err(EnrolledError::Unusable("the name in Vault's certificate isn't one"));
+    }
     Ok(VaultServer {
         addresses: addresses(&binding.address)
             .ok_or(EnrolledError::Unusable("its Vault address isn't one"))?,
@@ -120,7 +136,7 @@ pub(crate) fn server_of(
         ca_cert: None,
         pinned,
         identity: place.identity.clone(),
-        server_name: None,
+        server_name: server_name.clone(),
     })
 }
 
@@ -141,7 +157,7 @@ pub(crate) fn ignored(place: &Enrolled, server: &VaultServer) -> Option<String> 
     if told.ca_cert.as_ref().is_some_and(|path| !trusted(path)) {
         ignored.push(names::CA_CERT.both());
     }
-    if told.server_name.is_some() {
+    if told.server_name.is_some() && told.server_name != server.server_name {
         ignored.push(names::TLS_SERVER_NAME.both());
     }
     (!ignored.is_empty()).then(|| {

@@ -46,6 +46,10 @@ pub(crate) struct Settings {
     /// ~/.local/state/mcp-bridge/credential.sealed] [env: MCP_BRIDGE_CREDENTIAL]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) credential: Option<PathBuf>,
+    /// File with the PIN of that credential, if it has one; without, a terminal asks [env:
+    /// MCP_BRIDGE_PIN_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) pin_file: Option<PathBuf>,
     /// File with a wrapping token, for `enroll`, or delivered at each start [env:
     /// MCP_BRIDGE_WRAPPING_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE")]

@@ -25,7 +25,7 @@ use crate::tools::{Shape, Tools, render, status_line};
 pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Call) -> Result<Exit, CommandError> {
     let fields = fields(arguments)?;
     let data = arguments.data.as_deref().map(read_data).transpose()?;
-    let config = super::prepare(settings, OperatorToken::Fallback)?;
+    let config = super::prepare_with_pin(settings, OperatorToken::Fallback)?;
     let output = arguments.output;
     let dry = arguments.dry_run;
     super::block_on(async move {

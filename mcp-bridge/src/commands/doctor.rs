@@ -28,6 +28,15 @@ enum Reach {
     Status,
 }
 
+/// How an enrolled credential is opened.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    /// Whether its PIN may be tried, if it has one: the TPM counts.
+    with_pin: bool,
+    /// Whether the last try before the TPM locks may be spent on it.
+    last_try: bool,
+}
+
 /// Checks every link.
 ///
 /// # Errors
@@ -35,7 +44,8 @@ enum Reach {
 /// [`CommandError`] only where there is nothing to report on; what is broken is in the report, and
 /// the exit status tells the first broken link.
 pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Doctor) -> Result<Exit, CommandError> {
-    examine(settings, Reach::All, arguments.json)
+    let opening = Opening { with_pin: true, last_try: false };
+    examine(settings, Reach::All, opening, arguments.json)
 }
 
 /// Shows what this machine's bridge would work with.
@@ -48,15 +58,22 @@ pub(crate) fn status(
     arguments: &cli::Status,
 ) -> Result<Exit, CommandError> {
     let reach = if arguments.offline { Reach::Offline } else { Reach::Status };
-    examine(settings, reach, arguments.json)
+    let opening = Opening { with_pin: arguments.deep, last_try: arguments.force };
+    examine(settings, reach, opening, arguments.json)
 }
 
-fn examine(settings: &cli::Settings, reach: Reach, json: bool) -> Result<Exit, CommandError> {
+fn examine(
+    settings: &cli::Settings,
+    reach: Reach,
+    opening: Opening,
+    json: bool,
+) -> Result<Exit, CommandError> {
     let mut report = Report::default();
     let exit = match super::prepare(settings, OperatorToken::Ignored) {
-        Ok(config) => {
+        Ok(mut config) => {
+            complete(&mut config.credential, opening)?;
             local::configuration(&config, &mut report);
-            super::block_on(async { Ok(both_sides(config, reach, &mut report).await) })?
+            super::block_on(async { Ok(both_sides(config, reach, opening, &mut report).await) })?
         }
         Err(CommandError::Config(errors)) => {
             for error in &errors.0 {
@@ -85,10 +102,16 @@ fn examine(settings: &cli::Settings, reach: Reach, json: bool) -> Result<Exit, C
 }
 
 /// Checks the credential, and then what needs Vault.
-async fn both_sides(config: Config, reach: Reach, report: &mut Report) -> Exit {
+async fn both_sides(config: Config, reach: Reach, opening: Opening, report: &mut Report) -> Exit {
     let (server, readable) = match &config.credential {
-        CredentialSource::Enrolled(place) => match kept(place, report).await {
-            Ok(server) => (Some(server), true),
+        CredentialSource::Enrolled(place) => match kept(place, opening, report).await {
+            Ok(Some(server)) => (Some(server), true),
+            Ok(None) => {
+                if reach != Reach::Offline {
+                    report.skip(&REMOTE);
+                }
+                return Exit::Success;
+            }
             Err(exit) => {
                 if reach != Reach::Offline {
                     report.skip(&REMOTE);
@@ -112,13 +135,39 @@ async fn both_sides(config: Config, reach: Reach, report: &mut Report) -> Exit {
     }
 }
 
+/// Asks for the PIN, where a person can be asked and it may be tried.
 #[cfg(unix)]
-async fn kept(place: &Enrolled, report: &mut Report) -> Result<VaultServer, Exit> {
-    enrolled::credential(place, report).await
+fn complete(credential: &mut CredentialSource, opening: Opening) -> Result<(), CommandError> {
+    if let CredentialSource::Enrolled(place) = credential
+        && opening.with_pin
+    {
+        place.last_try = opening.last_try;
+        crate::enrolled::pin::complete(place)?;
+    }
+    Ok(())
 }
 
 #[cfg(not(unix))]
-async fn kept(place: &Enrolled, report: &mut Report) -> Result<VaultServer, Exit> {
+fn complete(_: &mut CredentialSource, _: Opening) -> Result<(), CommandError> {
+    Ok(())
+}
+
+/// Gives the server that the credential is for; none if it wasn't to be opened.
+#[cfg(unix)]
+async fn kept(
+    place: &Enrolled,
+    opening: Opening,
+    report: &mut Report,
+) -> Result<Option<VaultServer>, Exit> {
+    enrolled::credential(place, opening, report).await
+}
+
+#[cfg(not(unix))]
+async fn kept(
+    place: &Enrolled,
+    _: Opening,
+    report: &mut Report,
+) -> Result<Option<VaultServer>, Exit> {
     let text = format!("{}: enrolled credentials are for Unix systems", place.file.display());
     report.fail("credential", text, Fault::ThisMachine, "use AppRole files");
     Err(Exit::CredentialRefused)

@@ -1,47 +1,39 @@
 //! Gives this machine its credential, out of a wrapping token that serves once.
 
+mod update;
+
 use std::io::{BufReader, IsTerminal as _};
 
-use mcp_bridge_tpm::SealOptions;
-use mcp_bridge_tpm::sealed::Store;
+use mcp_bridge_tpm::{
+    Credential, CredentialError, CredentialFile, PcrSet, Pin, SealOptions, Sealer, Store,
+};
 use secrecy::SecretString;
 
 use crate::cli::{self, EnrollStore};
-use crate::config::{Enrolling, Environment, names};
-use crate::enrolled::{self, EnrolledError, Enrolment, Protection};
+use crate::config::{Enrolled, Enrolling, Environment, PinSource, names};
+use crate::enrolled::{self, EnrolledError, Enrolment, Former, Protection};
 use crate::error::{CommandError, Exit};
 use crate::process;
 use crate::secret::{SecretError, WrappingToken};
 
-/// Enrols this machine.
+/// Enrols this machine, or keeps what it has in another way.
 ///
 /// # Errors
 ///
 /// [`CommandError`]; its text says whether the wrapping token was spent.
 pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Enroll) -> Result<Exit, CommandError> {
+    if arguments.update {
+        return update::run(settings, arguments);
+    }
     let enrolling = Enrolling::load(settings, &Environment::of_process())?;
     super::start(&enrolling.log, Some(&enrolling.vault))?;
-    let role_id = role_id(&arguments.role_id)?;
-    let protection = match arguments.store {
-        EnrollStore::Tpm2 => {
-            let pcrs = match &arguments.pcrs {
-                Some(text) => text.parse().map_err(|_| {
-                    CommandError::Argument("--pcrs takes numbers from 0 to 23, like 7".to_owned())
-                })?,
-                None => mcp_bridge_tpm::PcrSet::default(),
-            };
-            Protection::Tpm2(SealOptions { pcrs, pin: None })
-        }
-        EnrollStore::PlainFile if arguments.i_understand_this_is_not_protected => {
-            Protection::PlainFile
-        }
-        EnrollStore::PlainFile => {
-            return Err(CommandError::Argument(format!(
-                "--store plain-file is {}. If that is understood: \
-                 --i-understand-this-is-not-protected",
-                Store::PlainFile.label()
-            )));
-        }
+    let role_id = role_id(arguments.role_id.as_deref().unwrap_or_default())?;
+    let protection = match arguments.store.unwrap_or(EnrollStore::Tpm2) {
+        EnrollStore::Tpm2 => Protection::Tpm2(SealOptions {
+            pcrs: pcrs(arguments)?.unwrap_or_default(),
+            pin: new_pin(arguments, &enrolling.place)?,
+        }),
+        EnrollStore::PlainFile => plain_file(arguments)?,
         EnrollStore::External => return external(&enrolling),
     };
     super::block_on(async move {
@@ -49,6 +41,7 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Enroll) -> Result<E
         let sealer = enrolled::sealer(place)?;
         let locked =
             enrolled::check_place(&place.file, &protection, &*sealer, arguments.force).await?;
+        let (former, unknown) = former(place, &*sealer).await;
         let token = token(&enrolling)?;
         let enrolment = Enrolment {
             server: enrolling.vault.clone(),
@@ -58,34 +51,112 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Enroll) -> Result<E
             accessor: arguments.accessor.clone(),
             self_rotate: arguments.self_rotate,
             protection,
+            former,
         };
-        let expires_at =
-            enrolled::enrol(&enrolment, &locked, &place.file, &*sealer, &token).await?;
+        let done = enrolled::enrol(&enrolment, &locked, &place.file, &*sealer, &token).await?;
         drop(locked);
         let label = label(&enrolment.protection, &*sealer).await?;
-        let end = match expires_at {
+        let end = match done.expires_at {
             Some(at) => format!("expires in {} days", at.saturating_sub(enrolled::now()) / 86400),
             None => "never expires".to_owned(),
         };
+        let before = done.former.map(|former| told(&enrolment, &former)).or(unknown);
         let text = format!(
-            "enrolled: {} ({label}; {end})\nVault: {}\nnext: mcp-bridge doctor; mcp-bridge \
+            "enrolled: {} ({label}; {end})\nVault: {}\n{}next: mcp-bridge doctor; mcp-bridge \
              client-config CLIENT --install\n",
             place.file.display(),
-            enrolment.server.names()
+            enrolment.server.names(),
+            before.unwrap_or_default()
         );
         process::output(text.as_bytes())?;
         Ok(Exit::Success)
     })
 }
 
+/// Opens the credential that is to be replaced; where that fails, says what therefore lives on.
+async fn former(place: &Enrolled, sealer: &dyn Sealer) -> (Option<Credential>, Option<String>) {
+    if place.file.symlink_metadata().is_err() {
+        return (None, None);
+    }
+    let opened = async {
+        let sealed =
+            CredentialFile::new(place.file.clone()).read().map_err(CredentialError::from)?;
+        enrolled::unseal_at(place, &sealed, sealer).await
+    };
+    match opened.await {
+        Ok(former) => (Some(former), None),
+        Err(error) => {
+            tracing::warn!("the credential before can't be opened: {error}");
+            let text = "the secret_id before lives on in Vault, and its accessor can't be read \
+                        here: an operator finds it with vault list \
+                        auth/approle/role/ROLE/secret-id, or ends all with mcp-bridge deprovision \
+                        AGENT\n";
+            (None, Some(text.to_owned()))
+        }
+    }
+}
+
+/// What became of the secret_id before, in words.
+fn told(enrolment: &Enrolment, former: &Former) -> String {
+    match former {
+        Former::Destroyed => "the secret_id before is destroyed in Vault\n".to_owned(),
+        Former::Alive { accessor, why } => format!(
+            "the secret_id before lives on in Vault ({why}); an operator ends it: vault write \
+             auth/{}/role/{}/secret-id-accessor/destroy secret_id_accessor={accessor}\n",
+            enrolment.mount, enrolment.role
+        ),
+    }
+}
+
+/// The registers that are asked for, if any are named.
+fn pcrs(arguments: &cli::Enroll) -> Result<Option<PcrSet>, CommandError> {
+    match arguments.pcrs.as_deref() {
+        None => Ok(None),
+        Some("none") => Ok(Some(PcrSet::default())),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            CommandError::Argument("--pcrs takes numbers from 0 to 23, like 7, or none".to_owned())
+        }),
+    }
+}
+
+/// The PIN that is to be set, if one is asked for: from its file, else typed.
+fn new_pin(arguments: &cli::Enroll, place: &Enrolled) -> Result<Option<Pin>, CommandError> {
+    if !arguments.pin {
+        return Ok(None);
+    }
+    let pin = match (&arguments.new_pin_file, &place.pin) {
+        (Some(path), _) | (None, PinSource::File(path)) => enrolled::pin::from_file(path),
+        (None, PinSource::None | PinSource::Typed(_)) => enrolled::pin::ask_new(),
+    };
+    Ok(Some(pin?))
+}
+
+/// A plain file, if somebody has said that this is understood.
+fn plain_file(arguments: &cli::Enroll) -> Result<Protection, CommandError> {
+    if !arguments.i_understand_this_is_not_protected {
+        return Err(CommandError::Argument(format!(
+            "--store plain-file is {}. If that is understood: \
+             --i-understand-this-is-not-protected",
+            Store::PlainFile.label()
+        )));
+    }
+    if arguments.pin || arguments.pcrs.is_some() {
+        return Err(EnrolledError::Unfit(
+            "--pin and --pcrs are the TPM's: a plain file has neither",
+        )
+        .into());
+    }
+    Ok(Protection::PlainFile)
+}
+
 /// What the store is worth, in words.
 async fn label(
     protection: &Protection,
-    sealer: &dyn mcp_bridge_tpm::Sealer,
+    sealer: &dyn Sealer,
 ) -> Result<&'static str, EnrolledError> {
     Ok(match protection {
         Protection::Tpm2(_) => {
-            let info = sealer.info().await.map_err(mcp_bridge_tpm::CredentialError::from)?;
+            let info = sealer.info().await.map_err(CredentialError::from)?;
             info.maker.label()
         }
         Protection::PlainFile => Store::PlainFile.label(),

@@ -37,6 +37,8 @@ pub(crate) fn run(settings: &cli::Settings) -> Result<Exit, CommandError> {
                     credential.secret_id_accessor
                 ),
             },
+            // A mistyped PIN must not lose the accessor.
+            Err(error) if error.is_wrong_pin() => return Err(error.into()),
             Err(error) => format!(
                 "the secret_id lives on in Vault, and its accessor can't be read here ({error}); \
                  an operator ends it: mcp-bridge deprovision AGENT"
@@ -52,7 +54,7 @@ pub(crate) fn run(settings: &cli::Settings) -> Result<Exit, CommandError> {
 
 async fn credential(place: &Enrolled, file: &CredentialFile) -> Result<Credential, EnrolledError> {
     let sealed = file.read().map_err(CredentialError::from)?;
-    enrolled::unseal(&sealed, &*enrolled::sealer(place)?).await
+    enrolled::unseal_at(place, &sealed, &*enrolled::sealer(place)?).await
 }
 
 fn reason(error: &EnrolledError) -> String {

@@ -121,6 +121,9 @@ fn command(operator: &Operator, agent: &Agent, provisioned: &Provisioned) -> Str
     if let Some(ca) = &vault.ca_cert {
         option("--ca-cert", &ca.display().to_string());
     }
+    if let Some(name) = &vault.server_name {
+        option("--tls-server-name", name);
+    }
     if operator.auth_mount.as_str() != Mount::APPROLE {
         option("--auth-mount", operator.auth_mount.as_str());
     }

@@ -36,7 +36,10 @@ pub(crate) fn run(settings: &cli::Settings) -> Result<Exit, CommandError> {
 /// [`CommandError::Argument`] if they lead to another kind.
 pub(super) fn place(settings: &cli::Settings) -> Result<Enrolled, CommandError> {
     match super::prepare(settings, OperatorToken::Ignored)?.credential {
-        CredentialSource::Enrolled(place) => Ok(place),
+        CredentialSource::Enrolled(mut place) => {
+            enrolled::pin::complete(&mut place)?;
+            Ok(place)
+        }
         CredentialSource::AppRole { .. }
         | CredentialSource::Delivered(_)
         | CredentialSource::TokenFile(_)

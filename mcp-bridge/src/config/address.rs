@@ -1,4 +1,4 @@
-//! Reads Vault's address, or the addresses of one cluster's nodes.
+//! Reads Vault's address, or the addresses of one cluster's nodes, and the name in its certificate.
 
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
@@ -39,4 +39,17 @@ fn parse(text: &str) -> Option<Url> {
     let path = format!("{}/", url.path().trim_end_matches('/'));
     url.set_path(&path);
     Some(url)
+}
+
+/// Whether a text is a host's name and no address: it stands in the URL, where an address would be
+/// connected to.
+pub(crate) fn is_server_name(text: &str) -> bool {
+    text.split('.').all(|label| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    })
+    // Every spelling of an IPv4 address ends in a number (WHATWG URL, section 3.5).
+    && text.rsplit('.').next().is_some_and(|last| {
+        last.bytes().any(|byte| byte.is_ascii_alphabetic())
+            && !last.to_ascii_lowercase().starts_with("0x")
+    })
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::layer::{Layer, Layers};
-use super::{ConfigError, CredentialSource, Delivered, Enrolled, Mount, Told, address, names};
+use super::{
+    ConfigError, CredentialSource, Delivered, Enrolled, Mount, PinSource, Told, address, names,
+};
 use crate::secret::VaultToken;
 
 impl Layers {
@@ -76,6 +78,8 @@ impl Layers {
         Enrolled {
             file,
             tcti: self.text(|layer| &layer.tcti),
+            pin: self.path(|layer| &layer.pin_file).map_or(PinSource::None, PinSource::File),
+            last_try: false,
             identity: self.identity(),
             told: Told {
                 named_by,

@@ -45,12 +45,6 @@ impl Enrolling {
         layers.extend(file.layers);
         let mut layers = Layers::new(layers, errors);
         let vault = server(&mut layers);
-        if vault.as_ref().is_some_and(|server| server.server_name.is_some()) {
-            layers.refuse(
-                names::TLS_SERVER_NAME,
-                "can't be kept with a credential: give an address whose name is in the certificate",
-            );
-        }
         let auth_mount = layers.mount(names::AUTH_MOUNT, |layer| &layer.auth_mount, Mount::APPROLE);
         let role = layers.role();
         let kept =

@@ -30,6 +30,7 @@ pub(super) struct Layer {
     pub(super) secret_id_file: Option<PathBuf>,
     pub(super) token_file: Option<PathBuf>,
     pub(super) credential: Option<PathBuf>,
+    pub(super) pin_file: Option<PathBuf>,
     pub(super) wrapping_token_file: Option<PathBuf>,
     pub(super) role: Option<String>,
     pub(super) tcti: Option<String>,
@@ -64,6 +65,7 @@ impl Layer {
             secret_id_file: flags.secret_id_file.clone(),
             token_file: flags.token_file.clone(),
             credential: flags.credential.clone(),
+            pin_file: flags.pin_file.clone(),
             wrapping_token_file: flags.wrapping_token_file.clone(),
             role: flags.role.clone(),
             tcti: flags.tcti.clone(),
@@ -92,6 +94,7 @@ impl Layer {
             secret_id_file: path(names::SECRET_ID_FILE),
             token_file: path(names::TOKEN_FILE),
             credential: path(names::CREDENTIAL),
+            pin_file: path(names::PIN_FILE),
             wrapping_token_file: path(names::WRAPPING_TOKEN_FILE),
             role: text(names::ROLE),
             tcti: text(names::TCTI),
@@ -112,6 +115,7 @@ impl Layer {
             &mut self.secret_id_file,
             &mut self.token_file,
             &mut self.credential,
+            &mut self.pin_file,
             &mut self.wrapping_token_file,
             &mut self.log_file,
         ]
@@ -273,18 +277,7 @@ impl Layers {
     /// the URL, where an address would be connected to.
     pub(super) fn server_name(&mut self, addresses: Option<&[Url]>) -> Option<String> {
         let (name, text) = self.first(names::TLS_SERVER_NAME, |layer| &layer.tls_server_name)?;
-        let is_name = text
-            .split('.')
-            .all(|label| {
-                !label.is_empty()
-                    && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            })
-            // Every spelling of an IPv4 address ends in a number (WHATWG URL, section 3.5).
-            && text.rsplit('.').next().is_some_and(|last| {
-                last.bytes().any(|byte| byte.is_ascii_alphabetic())
-                    && !last.to_ascii_lowercase().starts_with("0x")
-            });
-        if !is_name {
+        if !address::is_server_name(&text) {
             return self.invalid(name, "isn't a host name, like vault.example (no address)");
         }
         let plain = |addresses: &[Url]| addresses.iter().any(|url| url.scheme() != "https");

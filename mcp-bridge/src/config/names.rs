@@ -52,6 +52,8 @@ pub(crate) const TOKEN_FILE: Name =
 /// The file of the enrolled credential.
 pub(crate) const CREDENTIAL: Name =
     Name::new("--credential", "MCP_BRIDGE_CREDENTIAL", "credential");
+/// The file of the enrolled credential's PIN.
+pub(crate) const PIN_FILE: Name = Name::new("--pin-file", "MCP_BRIDGE_PIN_FILE", "pin_file");
 /// The file of a wrapping token that is delivered at each start.
 pub(crate) const WRAPPING_TOKEN_FILE: Name =
     Name::new("--wrapping-token-file", "MCP_BRIDGE_WRAPPING_TOKEN_FILE", "wrapping_token_file");

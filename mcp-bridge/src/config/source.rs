@@ -38,10 +38,26 @@ pub(crate) struct Enrolled {
     pub(crate) file: PathBuf,
     /// The way to the TPM, if not the usual one.
     pub(crate) tcti: Option<String>,
+    /// Where its PIN comes from, if it has one.
+    pub(crate) pin: PinSource,
+    /// Whether the last try before the TPM locks may be spent on the PIN.
+    pub(crate) last_try: bool,
     /// Certificate and key of this machine.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
     /// What the settings say of the server: compared, never followed.
     pub(crate) told: Told,
+}
+
+/// Where the PIN of an enrolled credential comes from: never an argument or a variable's value.
+#[derive(Clone, Debug)]
+pub(crate) enum PinSource {
+    /// Nobody gives one.
+    None,
+    /// The first line of a file, read at each unsealing.
+    File(PathBuf),
+    /// A person, who typed it.
+    #[cfg(unix)]
+    Typed(std::sync::Arc<mcp_bridge_tpm::Pin>),
 }
 
 /// What settings say of a server that the credential knows better.

@@ -6,8 +6,9 @@ use mcp_bridge_tpm::credential::VaultBinding;
 use mcp_bridge_tpm::{Credential, LockedFile, Sealer};
 use secrecy::SecretString;
 
-use super::keep::{Protection, put};
-use super::{EnrolledError, now, pin};
+use super::keep::{Protection, put, same_role};
+use super::rotate::destroy_one;
+use super::{EnrolledError, authority, now};
 use crate::config::{Mount, VaultServer};
 use crate::secret::{RoleId, SecretId, WrappingToken};
 use crate::vault::{
@@ -31,12 +32,37 @@ pub(crate) struct Enrolment {
     pub(crate) self_rotate: bool,
     /// What is to protect it.
     pub(crate) protection: Protection,
+    /// The credential that it replaces, if that could be opened.
+    pub(crate) former: Option<Credential>,
+}
+
+/// What enrolling left.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// When the secret_id expires, in seconds since 1970; none if never.
+    pub(crate) expires_at: Option<u64>,
+    /// What became of the secret_id before, if it is known.
+    pub(crate) former: Option<Former>,
+}
+
+/// What became of the secret_id that was replaced.
+#[derive(Debug)]
+pub(crate) enum Former {
+    /// Vault knows it no more.
+    Destroyed,
+    /// It serves until it expires or somebody destroys it by its accessor.
+    Alive {
+        /// The accessor.
+        accessor: String,
+        /// Why it wasn't destroyed.
+        why: String,
+    },
 }
 
 /// Checks the wrapping token, unwraps, logs in once, and keeps the credential.
 ///
-/// The place must have been tried out before: see [`check_place`](super::check_place). Gives when
-/// the secret_id expires, in seconds since 1970; none if never.
+/// The place must have been tried out before: see [`check_place`](super::check_place). The secret_id
+/// that is replaced is destroyed last, if the new credential may do so.
 ///
 /// # Errors
 ///
@@ -48,7 +74,7 @@ pub(crate) async fn enrol(
     credential_path: &std::path::Path,
     sealer: &dyn Sealer,
     token: &WrappingToken,
-) -> Result<Option<u64>, EnrolledError> {
+) -> Result<Done, EnrolledError> {
     let client = Arc::new(Client::new(enrolment.server.clone()));
     let path = issuing_path(&enrolment.mount, &enrolment.role);
     let accessor = enrolment.accessor.as_deref();
@@ -58,7 +84,7 @@ pub(crate) async fn enrol(
         Some(ca) => {
             let pem = std::fs::read(ca)
                 .map_err(|_| EnrolledError::Unusable("the CA certificate file can't be read"))?;
-            Some(pin::write(credential_path, &pem)?)
+            Some(authority::write(credential_path, &pem)?)
         }
         None => None,
     };
@@ -80,10 +106,17 @@ pub(crate) async fn enrol(
             namespace: enrolment.server.namespace.clone(),
             auth_mount: enrolment.mount.to_string(),
             ca_sha256: pinned,
+            tls_server_name: enrolment.server.server_name.clone(),
         },
         previous_accessor: None,
     };
     let kept = put(place, &credential, &enrolment.protection, sealer).await;
+    let former = match &enrolment.former {
+        Some(former) if kept.is_ok() => {
+            Some(destroy_former(&login, enrolment, &credential, former).await)
+        }
+        Some(_) | None => None,
+    };
     end(login).await;
     if kept.is_err() {
         tracing::error!(
@@ -91,7 +124,34 @@ pub(crate) async fn enrol(
             "the secret_id was unwrapped and is lost: have it destroyed by its accessor"
         );
     }
-    kept.map(|()| expires_at)
+    kept.map(|()| Done { expires_at, former })
+}
+
+/// Destroys what was replaced, if it is of the same role.
+async fn destroy_former(
+    login: &Login,
+    enrolment: &Enrolment,
+    new: &Credential,
+    former: &Credential,
+) -> Former {
+    let accessor = former.secret_id_accessor.clone();
+    if !same_role(new, former) {
+        let why = format!("it is of another role or server, {}", former.vault.address);
+        return Former::Alive { accessor, why };
+    }
+    for accessor in former.previous_accessor.iter().chain([&former.secret_id_accessor]) {
+        let outcome = destroy_one(login, &enrolment.mount, &enrolment.role, accessor).await;
+        if let Err(error) = outcome {
+            let why = match error {
+                EnrolledError::Refused { status: 403, .. } => {
+                    "this machine may not destroy it".to_owned()
+                }
+                error => error.to_string(),
+            };
+            return Former::Alive { accessor: accessor.clone(), why };
+        }
+    }
+    Former::Destroyed
 }
 
 /// Proves that Vault takes the credential.

@@ -1,6 +1,6 @@
 //! Says why a credential can't be enrolled, kept, opened or replaced, and what to do.
 
-use mcp_bridge_tpm::CredentialError;
+use mcp_bridge_tpm::{CredentialError, TpmError};
 
 use crate::error::Exit;
 use crate::vault::{LoginError, Lost, Unavailable, WrappingError};
@@ -27,7 +27,7 @@ pub(crate) enum EnrolledError {
         "{path} isn't the authority that the credential was enrolled with ({problem}). Run \
          mcp-bridge enroll with --ca-cert"
     )]
-    Pin {
+    Authority {
         /// The copy's file.
         path: String,
         /// What is wrong with it.
@@ -35,7 +35,21 @@ pub(crate) enum EnrolledError {
     },
     /// The copy of the authority can't be written.
     #[error("the authority's copy can't be written beside the credential")]
-    PinWrite,
+    AuthorityWrite,
+    /// The file with the PIN can't be used.
+    #[error("the PIN's file {path} {problem}")]
+    PinFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// There is nobody to type a PIN.
+    #[error("there is no terminal to type a PIN at: give its file with --pin-file")]
+    NoTerminal,
+    /// What is asked for doesn't go with what keeps the credential.
+    #[error("{0}")]
+    Unfit(&'static str),
     /// There is a credential already.
     #[error(
         "a credential is kept in {0} already: --force replaces it, mcp-bridge forget removes it"
@@ -98,6 +112,11 @@ impl EnrolledError {
         Self::Wrapping { error, advice }
     }
 
+    /// Whether a PIN was refused: the TPM has counted it, so nothing may try it again by itself.
+    pub(crate) fn is_wrong_pin(&self) -> bool {
+        matches!(self, Self::Kept(CredentialError::Tpm(TpmError::WrongPin { .. })))
+    }
+
     /// The exit status that belongs to the error.
     pub(crate) fn exit(&self) -> Exit {
         match self {
@@ -105,10 +124,13 @@ impl EnrolledError {
                 2 => Exit::Usage,
                 code => Exit::Store(code),
             },
-            Self::Unusable(_) | Self::Pin { .. } | Self::PinWrite | Self::Mismatch => {
+            Self::Unusable(_) | Self::Authority { .. } | Self::AuthorityWrite | Self::Mismatch => {
                 Exit::Store(FILE)
             }
-            Self::Exists(_) | Self::NotSelfRotating => Exit::Usage,
+            Self::PinFile { .. } => Exit::Store(PIN),
+            Self::Exists(_) | Self::NotSelfRotating | Self::NoTerminal | Self::Unfit(_) => {
+                Exit::Usage
+            }
             Self::Wrapping { error: WrappingError::Unavailable(_), .. }
             | Self::Login { error: LoginError::Unavailable(_), .. }
             | Self::Lost(_) => Exit::VaultUnreachable,
@@ -124,5 +146,7 @@ impl From<Unavailable> for EnrolledError {
     }
 }
 
+/// The exit status for a PIN that can't be given.
+const PIN: u8 = 14;
 /// The exit status for a file that can't be used.
 const FILE: u8 = 16;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use mcp_bridge_tpm::sealed::Header;
 use mcp_bridge_tpm::sealer::trial;
 use mcp_bridge_tpm::{
-    Credential, CredentialError, CredentialFile, LockedFile, SealOptions, SealedCredential, Sealer,
-    Store,
+    Credential, CredentialError, CredentialFile, LockedFile, Pin, SealOptions, SealedCredential,
+    Sealer, Store, UnsealOptions,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{EnrolledError, unseal};
+use super::{EnrolledError, pin, unseal};
+use crate::config::Enrolled;
 
 /// What is to protect a credential.
 #[derive(Debug)]
@@ -23,15 +24,30 @@ pub(crate) enum Protection {
 }
 
 impl Protection {
-    /// What protects a credential that is kept already.
-    pub(super) fn of(header: &Header) -> Self {
-        match header.store {
-            Store::Tpm2 => {
-                let pcrs = header.tpm2.as_ref().map(|object| object.policy.pcrs.clone());
-                Self::Tpm2(SealOptions { pcrs: pcrs.unwrap_or_default(), pin: None })
+    /// What protects a credential that is kept already, its PIN included.
+    ///
+    /// # Errors
+    ///
+    /// [`EnrolledError::PinFile`].
+    pub(super) fn of(header: &Header, place: &Enrolled) -> Result<Self, EnrolledError> {
+        Ok(match (header.store, &header.tpm2) {
+            (Store::Tpm2, Some(object)) => {
+                let pin = if object.policy.pin { pin::options(place)?.pin } else { None };
+                Self::Tpm2(SealOptions { pcrs: object.policy.pcrs.clone(), pin })
             }
-            Store::PlainFile => Self::PlainFile,
-        }
+            (Store::Tpm2, None) => Self::Tpm2(SealOptions::default()),
+            (Store::PlainFile, _) => Self::PlainFile,
+        })
+    }
+
+    /// What opens a credential that has just been kept so: its PIN can't be wrong, so no try is at
+    /// stake.
+    fn opening(&self) -> UnsealOptions {
+        let pin = match self {
+            Self::Tpm2(options) => options.pin.as_ref().map(Pin::copy),
+            Self::PlainFile => None,
+        };
+        UnsealOptions { pin, force: true }
     }
 }
 
@@ -73,7 +89,7 @@ pub(super) async fn put(
         Protection::PlainFile => SealedCredential::danger_in_clear(credential)?,
     };
     // What can't be opened must not take the place of what can.
-    if !same(credential, &unseal(&sealed, sealer).await?) {
+    if !same(credential, &unseal(&sealed, sealer, &protection.opening()).await?) {
         return Err(EnrolledError::Mismatch);
     }
     place.write(&sealed).map_err(CredentialError::from)?;
@@ -85,6 +101,21 @@ pub(super) async fn put(
 
 /// Whether two credentials are the same in all that a login needs.
 fn same(one: &Credential, other: &Credential) -> bool {
+    same_secret(&one.role_id, &other.role_id)
+        && same_secret(&one.secret_id, &other.secret_id)
+        && one.vault == other.vault
+        && one.secret_id_accessor == other.secret_id_accessor
+}
+
+/// Whether two credentials are of the same role of the same server.
+pub(super) fn same_role(one: &Credential, other: &Credential) -> bool {
+    same_secret(&one.role_id, &other.role_id)
+        && one.vault.address == other.vault.address
+        && one.vault.namespace == other.vault.namespace
+        && one.vault.auth_mount == other.vault.auth_mount
+}
+
+fn same_secret(one: &SecretString, other: &SecretString) -> bool {
     let digest = |secret: &SecretString| {
         #[expect(
             clippy::disallowed_methods,
@@ -93,10 +124,7 @@ fn same(one: &Credential, other: &Credential) -> bool {
         let digest = ring::digest::digest(&ring::digest::SHA256, secret.expose_secret().as_bytes());
         digest.as_ref().to_vec()
     };
-    digest(&one.role_id) == digest(&other.role_id)
-        && digest(&one.secret_id) == digest(&other.secret_id)
-        && one.vault == other.vault
-        && one.secret_id_accessor == other.secret_id_accessor
+    digest(one) == digest(other)
 }
 
 /// How long another program may hold the lock: a rotation with a slow TPM and a slow Vault.
@@ -124,6 +152,7 @@ mod tests {
                 namespace: None,
                 auth_mount: "approle".to_owned(),
                 ca_sha256: None,
+                tls_server_name: None,
             },
             previous_accessor: None,
         }
@@ -149,11 +178,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state/credential.sealed");
         let sealer = FakeSealer::default();
-        for protection in [Protection::Tpm2(SealOptions::default()), Protection::PlainFile] {
+        let with_pin = SealOptions { pin: Some(Pin::new("2580").unwrap()), ..Default::default() };
+        for protection in [
+            Protection::Tpm2(SealOptions::default()),
+            Protection::Tpm2(with_pin),
+            Protection::PlainFile,
+        ] {
             let force = path.exists();
             let place = check_place(&path, &protection, &sealer, force).await.unwrap();
             put(&place, &credential(), &protection, &sealer).await.unwrap();
-            let back = unseal(&place.read().unwrap(), &sealer).await.unwrap();
+            let sealed = place.read().unwrap();
+            let back = unseal(&sealed, &sealer, &protection.opening()).await.unwrap();
             assert!(same(&back, &credential()));
             drop(place);
             let error = check_place(&path, &protection, &sealer, false).await.unwrap_err();

@@ -50,7 +50,13 @@ pub(crate) async fn maintain(session: &Session) {
         match outcome {
             Ok(Some(kept)) => session.note(kept),
             Ok(None) => {}
-            Err(error) => tracing::warn!("the credential couldn't be renewed: {error}"),
+            Err(error) => {
+                tracing::warn!("the credential couldn't be renewed: {error}");
+                if error.is_wrong_pin() {
+                    // The TPM counts tries, and forgets them in hours.
+                    pause = Duration::from_secs(DAY);
+                }
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use mcp_bridge_tpm::{Credential, CredentialError, CredentialFile, Sealer};
 
 use super::enrol::end;
 use super::keep::{LOCK, Protection, put};
-use super::{EnrolledError, kept, now, opened, unseal};
+use super::{EnrolledError, kept, now, opened, unseal_at};
 use crate::config::{Enrolled, Mount};
 use crate::secret::SecretId;
 use crate::vault::{
@@ -41,7 +41,7 @@ pub(crate) async fn rotate(
     let file = CredentialFile::new(place.file.clone());
     let locked = file.lock(LOCK).await.map_err(CredentialError::from)?;
     let sealed = locked.read().map_err(CredentialError::from)?;
-    let old = unseal(&sealed, sealer).await?;
+    let old = unseal_at(place, &sealed, sealer).await?;
     if old.issued_at > older_than {
         return Ok(Rotated { is_new: false, kept: kept(&old) });
     }
@@ -63,7 +63,7 @@ pub(crate) async fn rotate(
             .await
             .map_err(|error| EnrolledError::Login { error, advice: "" })?;
         end(proof).await;
-        put(&locked, &new, &Protection::of(sealed.header()), sealer).await?;
+        put(&locked, &new, &Protection::of(sealed.header(), place)?, sealer).await?;
         Ok(Rotated { is_new: true, kept: kept(&new) })
     };
     let outcome = outcome.await;
@@ -112,7 +112,7 @@ pub(super) async fn settle(place: &Enrolled, sealer: &dyn Sealer) -> Result<Kept
     let file = CredentialFile::new(place.file.clone());
     let locked = file.lock(LOCK).await.map_err(CredentialError::from)?;
     let sealed = locked.read().map_err(CredentialError::from)?;
-    let credential = unseal(&sealed, sealer).await?;
+    let credential = unseal_at(place, &sealed, sealer).await?;
     let (Some(role), Some(previous)) = (&credential.role_name, &credential.previous_accessor)
     else {
         return Ok(kept(&credential));
@@ -129,7 +129,7 @@ pub(super) async fn settle(place: &Enrolled, sealer: &dyn Sealer) -> Result<Kept
     end(login).await;
     destroyed?;
     let settled = Credential { previous_accessor: None, ..credential };
-    put(&locked, &settled, &Protection::of(sealed.header()), sealer).await?;
+    put(&locked, &settled, &Protection::of(sealed.header(), place)?, sealer).await?;
     Ok(kept(&settled))
 }
 
@@ -158,7 +158,8 @@ pub(crate) async fn destroy(
     outcome
 }
 
-async fn destroy_one(
+/// Destroys one secret_id by its accessor; one that is gone already counts as destroyed.
+pub(super) async fn destroy_one(
     login: &Login,
     mount: &Mount,
     role: &str,

@@ -68,6 +68,8 @@ pub(crate) enum CallError {
     Login(LoginError),
     /// The client withdrew the call, or the bridge is stopping.
     Cancelled,
+    /// The bridge is stopping and begins nothing more; nothing was sent.
+    Stopping,
 }
 
 impl CallError {
@@ -81,12 +83,13 @@ impl CallError {
             Self::Engine { code, .. } => code.as_str(),
             Self::OutcomeUnknown { .. } | Self::Cancelled => "outcome_unknown",
             Self::Busy { .. } => "busy",
-            Self::Unavailable(_) => "vault_unavailable",
+            Self::Unavailable(_) | Self::Stopping => "vault_unavailable",
             Self::Login(error) => match error {
                 LoginError::Unavailable(_) => "vault_unavailable",
-                LoginError::Refused | LoginError::Unreadable | LoginError::TooSoon => {
-                    "login_refused"
-                }
+                LoginError::Refused
+                | LoginError::Unreadable
+                | LoginError::WrongPin
+                | LoginError::TooSoon => "login_refused",
             },
         }
     }
@@ -123,12 +126,16 @@ impl CallError {
                 | EngineCode::CheckAndSetFailed => Exit::Refused,
             },
             Self::Busy { .. } => Exit::Refused,
-            Self::OutcomeUnknown { .. } | Self::Unavailable(_) | Self::Cancelled => {
-                Exit::Unavailable
-            }
+            Self::OutcomeUnknown { .. }
+            | Self::Unavailable(_)
+            | Self::Cancelled
+            | Self::Stopping => Exit::Unavailable,
             Self::Login(error) => match error {
                 LoginError::Unavailable(_) => Exit::Unavailable,
-                LoginError::Refused | LoginError::Unreadable | LoginError::TooSoon => Exit::Refused,
+                LoginError::Refused
+                | LoginError::Unreadable
+                | LoginError::WrongPin
+                | LoginError::TooSoon => Exit::Refused,
             },
         }
     }
@@ -180,6 +187,9 @@ impl CallError {
             Self::Cancelled => "the call was withdrawn before its answer came, so it may have \
                                 taken effect. Don't repeat it. First use proxy_read to see \
                                 whether it happened, then decide."
+                .to_owned(),
+            Self::Stopping => "the bridge on this machine is stopping. Nothing was sent. Not your \
+                               mistake. Try again in a few seconds."
                 .to_owned(),
         }
     }
@@ -244,6 +254,10 @@ fn login(error: &LoginError) -> String {
             "Vault no longer accepts this machine's credential (expired or revoked)."
         }
         LoginError::Unreadable => "this machine's credential for Vault can't be read.",
+        LoginError::WrongPin => {
+            "the PIN of this machine's credential for Vault is wrong. It isn't tried again until \
+             it is changed."
+        }
     };
     format!("{what} No call can work until it is renewed. Tell the user to run: mcp-bridge doctor")
 }

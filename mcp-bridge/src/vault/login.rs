@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::{Client, Lost, Reply, Request, Unavailable, WrappingError, refusal, wrapping};
-use crate::config::{CredentialSource, Delivered, Enrolled, Mount, VaultServer};
+use crate::config::{CredentialSource, Delivered, Enrolled, Mount, PinSource, VaultServer};
 use crate::secret::{RoleId, SecretError, SecretId, VaultToken, WrappingToken, login_body};
 
 /// Why there is no token.
@@ -22,6 +22,9 @@ pub(crate) enum LoginError {
     /// The credential's file can't be used.
     #[error("the credential can't be read")]
     Unreadable,
+    /// The TPM refused the credential's PIN, and has counted it: not again with the same PIN.
+    #[error("the credential's PIN is wrong")]
+    WrongPin,
     /// The token died again so soon after a login that logging in can't be the cure.
     #[error("the token was ended again within a minute")]
     TooSoon,
@@ -135,7 +138,7 @@ pub(crate) async fn login(
 async fn open(place: &Enrolled) -> Result<Opened, LoginError> {
     crate::enrolled::open(place).await.map_err(|error| {
         tracing::error!(path = %place.file.display(), "the credential can't be opened: {error}");
-        LoginError::Unreadable
+        if error.is_wrong_pin() { LoginError::WrongPin } else { LoginError::Unreadable }
     })
 }
 
@@ -156,7 +159,15 @@ pub(crate) fn fingerprint(source: &CredentialSource) -> Vec<Option<(SystemTime, 
         CredentialSource::AppRole { role_id, secret_id, .. } => {
             vec![stamp(role_id), stamp(secret_id)]
         }
-        CredentialSource::Enrolled(place) => vec![stamp(&place.file)],
+        CredentialSource::Enrolled(place) => {
+            let pin = match &place.pin {
+                PinSource::File(path) => stamp(path),
+                #[cfg(unix)]
+                PinSource::Typed(_) => None,
+                PinSource::None => None,
+            };
+            vec![stamp(&place.file), pin]
+        }
         CredentialSource::Delivered(delivered) => {
             vec![stamp(&delivered.role_id), stamp(&delivered.token)]
         }

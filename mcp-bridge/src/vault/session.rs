@@ -229,6 +229,7 @@ impl Session {
                     LoginError::Refused | LoginError::Unreadable | LoginError::TooSoon => {
                         RETRY_REFUSED
                     }
+                    LoginError::WrongPin => RETRY_PIN,
                 };
                 let until = Instant::now() + pause;
                 self.state().failure = Some(Failure { error, until, fingerprint: read });
@@ -361,6 +362,8 @@ const REPLACE_EVERY: Duration = Duration::from_secs(60);
 /// After a refusal nobody asks again for so long, unless the credential's file changes: Vault
 /// counts failures towards a lockout.
 const RETRY_REFUSED: Duration = Duration::from_secs(60);
+/// A wrong PIN is tried again only when its file changes, or the credential's: the TPM counts.
+const RETRY_PIN: Duration = Duration::from_secs(365 * 86400);
 /// Callers that wait together for a Vault that is down share one attempt.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 /// The longest pause between attempts to renew.

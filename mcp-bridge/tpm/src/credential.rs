@@ -51,6 +51,10 @@ pub struct VaultBinding {
     pub auth_mount: String,
     /// The SHA-256 of the file with the server's authority, hexadecimal, if it is pinned.
     pub ca_sha256: Option<String>,
+    /// The name that the server's certificate must carry, if not the address's. Written only where
+    /// there is one, so that a file without it can be read by versions that don't know the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_server_name: Option<String>,
 }
 
 /// A failure to keep a credential, or to get it back.

@@ -147,7 +147,10 @@ pub enum TpmError {
     )]
     Integrity,
     /// The credential was sealed with a PIN, and none was given.
-    #[error("the credential is sealed with a PIN: give it. {AGAIN}")]
+    #[error(
+        "the credential is sealed with a PIN: type it at a terminal, or name its file (--pin-file, \
+         MCP_BRIDGE_PIN_FILE, pin_file in the configuration). If it is lost: {AGAIN}"
+    )]
     PinMissing,
     /// The PIN was wrong, which the TPM counts.
     #[error("wrong PIN{}. If it is lost: {AGAIN}", tries(*tries_left))]

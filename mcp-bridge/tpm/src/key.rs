@@ -97,6 +97,12 @@ impl Pin {
         Ok(Self(SecretString::from(text)))
     }
 
+    /// Copies the PIN for a second use of it: deliberate, so no `Clone`.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self(self.0.clone())
+    }
+
     /// Gives the PIN, to the TPM alone.
     #[must_use]
     pub fn expose(&self) -> &str {

@@ -1,5 +1,6 @@
 //! Checks the enrolled credential: its file, what protects it, and how long it serves.
 
+use mcp_bridge_tpm::object::Lockout;
 use mcp_bridge_tpm::pcr::describe;
 use mcp_bridge_tpm::sealed::Store;
 use mcp_bridge_tpm::{
@@ -11,13 +12,19 @@ use crate::enrolled::{self, EnrolledError};
 use crate::error::Exit;
 
 use super::super::report::{Fault, Report};
+use super::Opening;
 
 const LINK: &str = "credential";
 const DAY: u64 = 86400;
 
 /// Tells of the credential all that can be known, each fact by itself; gives the server that it is
-/// for if it can be opened, else the exit status for what broke first.
-pub(super) async fn credential(place: &Enrolled, report: &mut Report) -> Result<VaultServer, Exit> {
+/// for if it can be opened, none if its PIN wasn't to be tried, else the exit status for what broke
+/// first.
+pub(super) async fn credential(
+    place: &Enrolled,
+    opening: Opening,
+    report: &mut Report,
+) -> Result<Option<VaultServer>, Exit> {
     let shown = place.file.display();
     let file = CredentialFile::new(place.file.clone());
     let sealed = match file.read() {
@@ -49,8 +56,15 @@ pub(super) async fn credential(place: &Enrolled, report: &mut Report) -> Result<
             "mcp-bridge enroll --force, where there is a TPM",
         ),
     }
-    match enrolled::unseal(&sealed, &*sealer).await {
-        Ok(credential) => opened(place, &credential, report),
+    users(report);
+    if sealed.header().tpm2.as_ref().is_some_and(|object| object.policy.pin) && !opening.with_pin {
+        let text = "it wasn't opened, since that takes its PIN: which Vault it is for and when it \
+                    expires isn't known. mcp-bridge status --deep opens it";
+        report.ok(LINK, text);
+        return Ok(None);
+    }
+    match enrolled::unseal_at(place, &sealed, &*sealer).await {
+        Ok(credential) => opened(place, &credential, report).map(Some),
         Err(error) => {
             report.fail(LINK, told(&error, &sealed), Fault::ThisMachine, ENROLL);
             Err(broken(&error))
@@ -93,17 +107,7 @@ async fn tpm(object: &TpmObject, sealer: &dyn Sealer, report: &mut Report) {
             if object.policy.pin { "yes" } else { "no" },
         ),
     );
-    if info.lockout.locked {
-        report.warn(
-            LINK,
-            format!(
-                "the TPM is locked after {} failures; without a PIN it unseals all the same",
-                info.lockout.counter
-            ),
-            Fault::ThisMachine,
-            format!("wait {} s", info.lockout.recovery_seconds),
-        );
-    }
+    lockout(info.lockout, object.policy.pin, report);
     if object.policy.pcrs.is_empty() {
         return;
     }
@@ -129,6 +133,50 @@ async fn tpm(object: &TpmObject, sealer: &dyn Sealer, report: &mut Report) {
     }
 }
 
+/// Tells how many wrong PINs the TPM has counted, for all its users, where that matters.
+fn lockout(lockout: Lockout, pin: bool, report: &mut Report) {
+    let Lockout { counter, max_tries, recovery_seconds, locked } = lockout;
+    let wait = format!("wait: one is forgotten every {recovery_seconds} s");
+    if locked && !pin {
+        let text = format!("the TPM is locked after {counter} failures; this needs no PIN");
+        report.warn(LINK, text, Fault::ThisMachine, wait);
+    } else if locked || (pin && lockout.tries_left() <= 1) {
+        let state = if locked { "is locked" } else { "will lock at the next one" };
+        let text = format!(
+            "the TPM has counted {counter} of {max_tries} wrong PINs or power cuts and {state}"
+        );
+        report.warn(LINK, text, Fault::ThisMachine, wait);
+    } else if pin {
+        let text = format!("the TPM has counted {counter} of {max_tries} wrong PINs or power cuts");
+        report.ok(LINK, text);
+    }
+}
+
+/// Tells who can open the credential: no store keeps it from the programs of its own user.
+fn users(report: &mut Report) {
+    let user = rustix::process::geteuid();
+    // Root is told of by itself.
+    if user.is_root() || is_system_user(user.as_raw()) {
+        return;
+    }
+    report.warn(
+        LINK,
+        format!(
+            "every program of this user (uid {}) can open it: if the agent is one, it can log in \
+             to Vault by itself",
+            user.as_raw()
+        ),
+        Fault::ThisMachine,
+        "enrol as a system user of its own that runs the bridge, and let the agent reach that one",
+    );
+}
+
+/// Whether a uid is a service's, not a person's (systemd's "Users, Groups, UIDs and GIDs": below
+/// 1000, or dynamic).
+fn is_system_user(uid: u32) -> bool {
+    uid < 1000 || (61184..=65519).contains(&uid)
+}
+
 /// Tells what the opened credential says: expiry, server, and settings that say otherwise.
 fn opened(
     place: &Enrolled,
@@ -146,11 +194,14 @@ fn opened(
     report.ok(
         LINK,
         format!(
-            "for {}{}, AppRole at auth/{}; authority: {}; renewed {rotation}",
+            "for {}{}{}, AppRole at auth/{}; authority: {}; secret_id accessor {}; renewed \
+             {rotation}",
             server.names(),
+            server.server_name.as_ref().map(|name| format!(" (as {name})")).unwrap_or_default(),
             server.namespace.as_ref().map(|name| format!(", namespace {name}")).unwrap_or_default(),
             credential.vault.auth_mount,
             if server.pinned.is_some() { "pinned" } else { "the system's" },
+            credential.secret_id_accessor,
         ),
     );
     if let Some(ignored) = enrolled::ignored(place, &server) {

@@ -41,7 +41,10 @@ pub(super) async fn links(store: &Store, report: &mut Report) -> Exit {
                     Exit::VaultUnreachable
                 }
                 SessionError::Login(
-                    LoginError::Refused | LoginError::Unreadable | LoginError::TooSoon,
+                    LoginError::Refused
+                    | LoginError::Unreadable
+                    | LoginError::WrongPin
+                    | LoginError::TooSoon,
                 ) => Exit::CredentialRefused,
             };
         }
@@ -69,7 +72,7 @@ impl Report {
                  secret_id file; or the role binds another address, or --auth-mount is another. \
                  The line on stderr has Vault's own words",
             ),
-            SessionError::Login(LoginError::Unreadable) => self.fail(
+            SessionError::Login(LoginError::Unreadable | LoginError::WrongPin) => self.fail(
                 "login",
                 "the credential can't be read",
                 Fault::ThisMachine,

@@ -19,6 +19,7 @@ fn credential() -> Credential {
             namespace: Some("team".into()),
             auth_mount: "approle".into(),
             ca_sha256: Some("00".repeat(32)),
+            tls_server_name: Some("vault.example".into()),
         },
         previous_accessor: Some("older".into()),
     }
@@ -82,6 +83,16 @@ async fn what_the_sealer_refuses_comes_through() {
     );
     sealer.fail_with(Some(TpmError::Tpm12));
     assert_eq!(code(Some("2580")).await.unwrap_err(), 10);
+}
+
+#[test]
+fn a_payload_from_before_the_server_name_is_read_and_one_without_it_is_written_as_then() {
+    let payload = r#"{"role_id":"r","secret_id":"s","secret_id_accessor":"a","role_name":null,"issued_at":1,"expires_at":null,"num_uses":0,"vault":{"address":"https://v/","namespace":null,"auth_mount":"approle","ca_sha256":null},"previous_accessor":null}"#;
+    let credential = decode(payload.as_bytes()).unwrap();
+    assert_eq!(credential.vault.tls_server_name, None);
+    assert_eq!(*encode(&credential).unwrap(), payload);
+    let unknown = payload.replace("\"address\"", "\"more\":1,\"address\"");
+    assert!(decode(unknown.as_bytes()).is_err());
 }
 
 #[tokio::test]

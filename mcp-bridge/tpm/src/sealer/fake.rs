@@ -69,7 +69,7 @@ impl Sealer for FakeSealer {
     async fn seal(&self, key: &DataKey, options: &SealOptions) -> Result<TpmObject, TpmError> {
         self.check()?;
         let copy = DataKey::from_slice(key.expose()).ok_or(TpmError::Integrity)?;
-        let pin = options.pin.as_ref().map(|pin| Pin::new(pin.expose())).transpose()?;
+        let pin = options.pin.as_ref().map(Pin::copy);
         let pinned = pin.is_some();
         Ok(self.with(|state| {
             let private = state.keys.len().to_be_bytes().to_vec();
