@@ -150,6 +150,11 @@ impl Server {
         self.unseal().await;
     }
 
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The processes of the plugin.
     pub fn plugins(&self) -> Vec<u32> {
         children(self.process.id())
