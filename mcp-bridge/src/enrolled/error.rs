@@ -3,7 +3,7 @@
 use mcp_bridge_tpm::{CredentialError, TpmError};
 
 use crate::error::Exit;
-use crate::vault::{LoginError, Lost, Unavailable, WrappingError};
+use crate::vault::{ConnectFault, LoginError, Lost, TlsFault, Unavailable, WrappingError};
 
 /// Why a credential can't be enrolled, kept, opened or replaced. Holds no secret.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,9 @@ impl EnrolledError {
     pub(crate) fn wrapping(error: WrappingError, path: &str, accessor: Option<&str>) -> Self {
         let place = path.trim_end_matches("/secret-id");
         let advice = match (&error, accessor) {
-            (WrappingError::Unavailable(_), _) => " The wrapping token wasn't used".to_owned(),
+            (WrappingError::Unavailable(why), _) => {
+                format!("{} The wrapping token wasn't used", tls(*why))
+            }
             (_, Some(accessor)) => format!(
                 " Tell an operator to revoke it, and to find out who was there: vault write \
                  {place}/secret-id-accessor/destroy secret_id_accessor={accessor}"
@@ -144,6 +146,21 @@ impl From<Unavailable> for EnrolledError {
     fn from(why: Unavailable) -> Self {
         Self::Login { error: LoginError::Unavailable(why), advice: "" }
     }
+}
+
+/// Says which part of TLS failed, and what to give `enroll`.
+fn tls(why: Unavailable) -> String {
+    let Unavailable::NoConnection(ConnectFault::Tls(fault)) = why else { return String::new() };
+    let cure = match fault {
+        TlsFault::WrongName => ": --tls-server-name gives its name",
+        TlsFault::UnknownIssuer => ": --ca-cert gives its authority",
+        TlsFault::Expired
+        | TlsFault::NotYetValid
+        | TlsFault::NoTls
+        | TlsFault::ClientCertificate
+        | TlsFault::Other => "",
+    };
+    format!(" {fault}{cure}.")
 }
 
 /// The exit status for a PIN that can't be given.

@@ -150,8 +150,11 @@ fn tls(server: &VaultServer, nodes: &[(&Url, Node)], report: &mut Report) -> boo
     for (address, node) in nodes {
         match node {
             Node::Tls(fault) => {
-                let (whose, mend) = cure(*fault);
-                report.fail("TLS", format!("{address}: {fault}"), whose, mend);
+                let (text, (whose, mend)) = match (fault, &server.pinned) {
+                    (TlsFault::UnknownIssuer, Some(_)) => (FOREIGN.to_owned(), REPINNED),
+                    _ => (fault.to_string(), cure(*fault)),
+                };
+                report.fail("TLS", format!("{address}: {text}"), whose, mend);
             }
             Node::TlsFiles => report.fail(
                 "TLS",
@@ -173,6 +176,14 @@ fn tls(server: &VaultServer, nodes: &[(&Url, Node)], report: &mut Report) -> boo
     }
     works
 }
+
+/// An authority that differs from the pinned one: perhaps somebody in between.
+const FOREIGN: &str = "the authority of this certificate isn't the one that this credential is kept \
+                       for: another server may stand in Vault's place. Nothing was sent to it";
+const REPINNED: (Fault, &str) = (
+    Fault::VaultOperator,
+    "if Vault's authority was changed: mcp-bridge enroll --force with its --ca-cert",
+);
 
 fn cure(fault: TlsFault) -> (Fault, &'static str) {
     match fault {
