@@ -4,6 +4,7 @@ mod call;
 #[cfg(unix)]
 mod enroll;
 mod operator;
+mod serve;
 mod settings;
 
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ pub(crate) use call::{Call, Output};
 #[cfg(unix)]
 pub(crate) use enroll::{Enroll, EnrollStore};
 pub(crate) use operator::{Deprovision, Policy, Provision};
+#[cfg(unix)]
+pub(crate) use serve::Attach;
+pub(crate) use serve::Serve;
 pub(crate) use settings::Settings;
 
 /// Lets an AI agent use APIs through HashiCorp Vault or OpenBao.
@@ -59,6 +63,9 @@ Examples:
 pub(crate) enum Command {
     /// Serve MCP on stdin and stdout (what happens without a command)
     Serve(Serve),
+    /// Connect an MCP client to a bridge that runs as another user (serve --socket)
+    #[cfg(unix)]
+    Attach(Attach),
     /// Send one request through Vault and print the answer's body
     Call(Call),
     /// Show the tools and services as an agent on this machine sees them
@@ -88,14 +95,6 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print the manual page
     Man(Manual),
-}
-
-/// Arguments of `serve`.
-#[derive(Args, Debug, Default)]
-pub(crate) struct Serve {
-    /// Add structuredContent to results, for programs: models read the text
-    #[arg(long)]
-    pub(crate) structured_results: bool,
 }
 
 /// Arguments of `tools`.
@@ -152,6 +151,10 @@ pub(crate) struct ClientConfig {
     /// Take the entry out of the client's own file
     #[arg(long)]
     pub(crate) uninstall: bool,
+    /// Have the client start `attach`: the bridge itself runs as another user
+    #[cfg(unix)]
+    #[arg(long)]
+    pub(crate) attach: bool,
     /// The entry's name, which models see in each tool's name
     #[arg(long, default_value = "apis")]
     pub(crate) name: String,

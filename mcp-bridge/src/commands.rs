@@ -1,5 +1,7 @@
 //! Runs the commands, each in its own file, on one small runtime.
 
+#[cfg(unix)]
+pub(crate) mod attach;
 pub(crate) mod call;
 pub(crate) mod client_config;
 pub(crate) mod clients;

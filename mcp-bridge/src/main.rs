@@ -1,5 +1,7 @@
 //! Starts the bridge: hardens the process, reads the command line and runs one command.
 
+#[cfg(unix)]
+mod attach;
 mod catalog;
 mod cli;
 mod commands;
@@ -14,6 +16,8 @@ mod process;
 mod proxy;
 mod secret;
 mod server;
+#[cfg(unix)]
+mod socket;
 mod tools;
 mod vault;
 
@@ -37,6 +41,8 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         None => commands::serve::run(&cli.settings, &cli::Serve::default()),
         Some(Command::Serve(arguments)) => commands::serve::run(&cli.settings, &arguments),
+        #[cfg(unix)]
+        Some(Command::Attach(arguments)) => commands::attach::run(&cli.settings, &arguments),
         Some(Command::Call(arguments)) => commands::call::run(&cli.settings, &arguments),
         Some(Command::Tools(arguments)) => commands::tools::run(&cli.settings, &arguments),
         Some(Command::Status(arguments)) => commands::doctor::status(&cli.settings, &arguments),

@@ -2,6 +2,7 @@
 
 mod gate;
 mod stdio;
+mod stopping;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +19,12 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{Peer, RoleServer, ServerHandler};
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use gate::Gate;
 pub(crate) use stdio::stdio;
+#[cfg(unix)]
+pub(crate) use stdio::{lines, streams};
+pub(crate) use stopping::Stopping;
 
 use crate::catalog::{Snapshot, Store};
 use crate::error::CallError;
@@ -46,15 +49,6 @@ pub(crate) struct Server {
     listed: Arc<Mutex<Vec<Tool>>>,
     /// Whether a client without subscriptions is told of changes already.
     telling: Arc<AtomicBool>,
-}
-
-/// The two steps of stopping.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Stopping {
-    /// No more requests will come: subscriptions end, calls in flight get a moment.
-    pub(crate) closed: CancellationToken,
-    /// Everything ends now.
-    pub(crate) now: CancellationToken,
 }
 
 impl Server {
@@ -155,6 +149,9 @@ impl ServerHandler for Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = Tools::find(&request.name) else {
             return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
+        };
+        let Some(_under_way) = self.stopping.begin_call() else {
+            return Ok(failure(&CallError::Stopping).into());
         };
         let call = self.tools.call(tool, request.arguments.unwrap_or_default());
         let mut result = tokio::select! {

@@ -7,6 +7,8 @@ use crate::cli;
 use crate::config::{Config, Environment, OperatorToken, names};
 use crate::error::{CommandError, Exit};
 use crate::process;
+#[cfg(unix)]
+use crate::socket;
 
 /// Prints the entry, or writes it to the client's own file, or takes it out.
 ///
@@ -45,6 +47,10 @@ pub(crate) fn run(
         clients::write(&path, &after).map_err(failed)?;
         return say(&format!("{title}: took {name:?} out of {shown}\n"));
     }
+    #[cfg(unix)]
+    let entry =
+        if arguments.attach { attaching(&environment)? } else { entry(settings, &environment)? };
+    #[cfg(not(unix))]
     let entry = entry(settings, &environment)?;
     if arguments.install {
         let before = clients::read(&path).map_err(failed)?;
@@ -66,8 +72,6 @@ fn say(text: &str) -> Result<Exit, CommandError> {
 /// The settings of this command line and environment, as flags: a client starts the bridge in an
 /// environment of its own. What stands in the configuration file is found there again.
 fn entry(settings: &cli::Settings, environment: &Environment) -> Result<Entry, CommandError> {
-    let program = std::env::current_exe()
-        .map_err(|_| CommandError::Start("this program's own path isn't known"))?;
     // What the environment says of a foreign server isn't followed when serving, so not kept either.
     let foreign = match Config::load(settings, environment, OperatorToken::Ignored) {
         Ok(config) => !config.ignored.is_empty(),
@@ -112,7 +116,23 @@ fn entry(settings: &cli::Settings, environment: &Environment) -> Result<Entry, C
         args.push(setting.flag.to_owned());
         args.push(if is_path { absolute(&value) } else { value });
     }
-    Ok(Entry { command: program.display().to_string(), args })
+    Ok(Entry { command: program()?, args })
+}
+
+/// The entry of a client whose bridge runs as another user: nothing but where its socket is.
+#[cfg(unix)]
+fn attaching(environment: &Environment) -> Result<Entry, CommandError> {
+    let mut args = vec!["attach".to_owned()];
+    if let Some(path) = environment.var(socket::VARIABLE) {
+        args.extend(["--socket".to_owned(), absolute(path)]);
+    }
+    Ok(Entry { command: program()?, args })
+}
+
+fn program() -> Result<String, CommandError> {
+    let program = std::env::current_exe()
+        .map_err(|_| CommandError::Start("this program's own path isn't known"))?;
+    Ok(program.display().to_string())
 }
 
 /// A client starts the bridge in a directory of its own choice.

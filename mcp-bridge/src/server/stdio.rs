@@ -1,7 +1,7 @@
 //! Connects the server to stdin and stdout: a JSON-RPC message, or a batch of them, on each line.
 
 mod batch;
-mod lines;
+pub(crate) mod lines;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -36,6 +36,17 @@ const LAST_LINE: Duration = Duration::from_millis(500);
 /// Must be called within the runtime that serves.
 pub(crate) fn stdio() -> Stdio<StdioReader> {
     let (reader, writer) = stdio_pipes();
+    Stdio::new(reader, writer)
+}
+
+/// Makes the transport over any other pair of streams, such as a socket's halves.
+///
+/// Must be called within the runtime that serves.
+#[cfg(unix)]
+pub(crate) fn streams<R: AsyncRead + Unpin>(
+    reader: R,
+    writer: impl AsyncWrite + Send + Unpin + 'static,
+) -> Stdio<R> {
     Stdio::new(reader, writer)
 }
 

@@ -4,13 +4,13 @@ use rmcp::model::RequestId;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 /// The longest line, in bytes without its end. What the engine's largest request needs.
-pub(super) const MAX_LINE: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_LINE: usize = 16 * 1024 * 1024;
 /// The longest id that is looked for, in bytes.
 const MAX_ID: usize = 256;
 
 /// Lines from a reader.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     reader: BufReader<R>,
     line: Vec<u8>,
     /// What is known of a line that was too long, until its end is there.
@@ -19,7 +19,7 @@ pub(super) struct Lines<R> {
 
 /// What a reader gave.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// A line without its end.
     Whole(Vec<u8>),
     /// A line that is too long, with the id of the request in it.
@@ -30,13 +30,13 @@ pub(super) enum Line {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Makes lines of what a reader gives.
-    pub(super) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Self { reader: BufReader::new(reader), line: Vec::new(), skipped: None }
     }
 
     /// The next line. A last one without an end counts. May be dropped and asked again at any
     /// time: nothing is lost.
-    pub(super) async fn next(&mut self) -> Line {
+    pub(crate) async fn next(&mut self) -> Line {
         loop {
             let bytes = match self.reader.fill_buf().await {
                 Ok(bytes) => bytes,
