@@ -59,7 +59,10 @@ fn tls_fault(error: &rustls::Error) -> TlsFault {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 TlsFault::WrongName
             }
-            CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
+            // The signature is checked against an authority of the same name, with another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsFault::UnknownIssuer
+            }
             _ => TlsFault::Other,
         },
         Error::InvalidMessage(_) => TlsFault::NoTls,
