@@ -1,5 +1,9 @@
 //! The machine's side: a wrapping token becomes a credential that is of use on this machine alone.
 
+mod pin;
+mod tls;
+mod update;
+
 use std::fs;
 
 use e2e::forms;
