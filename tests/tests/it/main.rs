@@ -37,6 +37,7 @@ mod rebinding;
 mod requests;
 mod rotate;
 mod sdk_example;
+mod separate;
 mod tenants;
 mod terraform;
 mod tls;
