@@ -4,8 +4,10 @@ use std::fmt;
 use std::io::{BufRead, Read as _};
 use std::path::Path;
 
+use bytes::Bytes;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::private;
@@ -155,17 +157,26 @@ impl RoleId {
     }
 }
 
-/// Writes the body of an AppRole login.
-pub(crate) fn login_body(role_id: &RoleId, secret_id: &SecretId) -> Vec<u8> {
+/// Writes the body of an AppRole login: one buffer, which is wiped when the last one who holds it
+/// has sent it.
+pub(crate) fn login_body(role_id: &RoleId, secret_id: &SecretId) -> Bytes {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        role_id: &'a str,
+        secret_id: &'a str,
+    }
     #[expect(
         clippy::disallowed_methods,
         reason = "the credential's one way out: the body of the login request to Vault"
     )]
-    let body = serde_json::json!({
-        "role_id": role_id.0.expose_secret(),
-        "secret_id": secret_id.0.expose_secret(),
-    });
-    Zeroizing::new(body.to_string()).as_bytes().to_vec()
+    let body = Body { role_id: role_id.0.expose_secret(), secret_id: secret_id.0.expose_secret() };
+    // Large enough from the start, also if each character is escaped, so that growing leaves no
+    // copies behind.
+    let room = 2 * (body.role_id.len() + body.secret_id.len()) + 64;
+    let mut json = Zeroizing::new(Vec::with_capacity(room));
+    // Texts can't fail to be written to memory; a body cut short would be refused by Vault.
+    let _ = serde_json::to_writer(&mut *json, &body);
+    Bytes::from_owner(json)
 }
 
 impl fmt::Debug for RoleId {
