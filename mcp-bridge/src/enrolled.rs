@@ -13,12 +13,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mcp_bridge_tpm::sealer::helper::HelperSealer;
 use mcp_bridge_tpm::{
-    Credential, CredentialError, CredentialFile, SealedCredential, Sealer, Tcti, UnsealOptions,
+    Credential, CredentialError, CredentialFile, SealedCredential, Sealer, Tcti, TpmError,
+    UnsealOptions,
 };
 
 use crate::config::{Enrolled, Mount, VaultServer, addresses, is_server_name, names};
 use crate::secret::{RoleId, SecretId};
-use crate::vault::{Kept, Opened};
+use crate::vault::{Kept, Opened, jitter};
 
 pub(crate) use authority::remove_copies;
 pub(crate) use enrol::{Enrolment, Former, enrol};
@@ -67,13 +68,27 @@ pub(crate) async fn unseal_at(
     unseal(sealed, sealer, &pin::options(place)?).await
 }
 
-/// Opens a container, and says so if it takes long: slow TPMs need seconds.
+/// Opens a container, and says so if it takes long: slow TPMs need seconds, and one without a
+/// resource manager has few slots for all who use it at once.
 async fn unseal(
     sealed: &SealedCredential,
     sealer: &dyn Sealer,
     options: &UnsealOptions,
 ) -> Result<Credential, EnrolledError> {
-    let mut opening = std::pin::pin!(sealed.open(sealer, options));
+    let patiently = async {
+        let mut pause = BUSY_PAUSE;
+        loop {
+            match sealed.open(sealer, options).await {
+                // No PIN was tried: the TPM had no room for the question.
+                Err(CredentialError::Tpm(TpmError::Busy { .. })) if pause < BUSY_LIMIT => {
+                    tokio::time::sleep(jitter(pause, 50)).await;
+                    pause *= 2;
+                }
+                outcome => return outcome,
+            }
+        }
+    };
+    let mut opening = std::pin::pin!(patiently);
     let credential = tokio::select! {
         credential = &mut opening => credential,
         () = tokio::time::sleep(SLOW) => {
@@ -174,5 +189,9 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// The first pause after the TPM was busy; each further one is twice as long.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// No pause is as long: some seven seconds in all.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// An unsealing that takes longer is told.
 const SLOW: Duration = Duration::from_secs(2);

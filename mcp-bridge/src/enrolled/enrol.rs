@@ -90,6 +90,7 @@ pub(crate) async fn enrol(
     };
     let issued_at = now();
     let unwrapped = unwrap(&client, token, accessor).await.map_err(tampered)?;
+    check_uses(&unwrapped)?;
     let login = log_in_once(&client, enrolment, &unwrapped).await?;
     let expires_at = unwrapped.lifetime.map(|lifetime| issued_at + lifetime.as_secs());
     let addresses = enrolment.server.addresses.iter().map(ToString::to_string);
@@ -152,6 +153,26 @@ async fn destroy_former(
         }
     }
     Former::Destroyed
+}
+
+/// Refuses a secret_id that can't be kept, and tells of one that won't last.
+///
+/// # Errors
+///
+/// [`EnrolledError::OneUse`].
+pub(super) fn check_uses(unwrapped: &Unwrapped) -> Result<(), EnrolledError> {
+    match unwrapped.num_uses {
+        0 => Ok(()),
+        1 => Err(EnrolledError::OneUse { accessor: unwrapped.accessor.clone() }),
+        uses => {
+            tracing::warn!(
+                "the secret_id serves for {} more logins, and each start of a bridge is one: set \
+                 the role's secret_id_num_uses to 0",
+                uses - 1
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Proves that Vault takes the credential.

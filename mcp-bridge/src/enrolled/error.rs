@@ -82,6 +82,15 @@ pub(crate) enum EnrolledError {
         /// The answer's status.
         status: u16,
     },
+    /// The secret_id serves for one login, and proving it is one.
+    #[error(
+        "the role's secret_ids serve for one login each (accessor {accessor}), so none of them can \
+         be kept: vault write auth/MOUNT/role/ROLE secret_id_num_uses=0, then mcp-bridge provision"
+    )]
+    OneUse {
+        /// The accessor of the one that was unwrapped.
+        accessor: String,
+    },
     /// The credential was enrolled without the right to replace itself.
     #[error(
         "this credential may not replace itself. An operator runs mcp-bridge provision AGENT \
@@ -101,6 +110,12 @@ impl EnrolledError {
             (WrappingError::Unavailable(why), _) => {
                 format!("{} The wrapping token wasn't used", tls(*why))
             }
+            (WrappingError::Lost(_), accessor) => format!(
+                " Run the command again; if the token was used, tell an operator to end what it \
+                 held and to provision again: vault write {place}/secret-id-accessor/destroy \
+                 secret_id_accessor={}",
+                accessor.unwrap_or("ACCESSOR")
+            ),
             (_, Some(accessor)) => format!(
                 " Tell an operator to revoke it, and to find out who was there: vault write \
                  {place}/secret-id-accessor/destroy secret_id_accessor={accessor}"
@@ -112,6 +127,19 @@ impl EnrolledError {
             ),
         };
         Self::Wrapping { error, advice }
+    }
+
+    /// Whether the TPM may answer the same question in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Kept(CredentialError::Tpm(
+                TpmError::Busy { .. }
+                    | TpmError::Timeout { .. }
+                    | TpmError::Unreachable { .. }
+                    | TpmError::NotStarted
+            ))
+        )
     }
 
     /// Whether a PIN was refused: the TPM has counted it, so nothing may try it again by itself.
@@ -133,11 +161,17 @@ impl EnrolledError {
             Self::Exists(_) | Self::NotSelfRotating | Self::NoTerminal | Self::Unfit(_) => {
                 Exit::Usage
             }
-            Self::Wrapping { error: WrappingError::Unavailable(_), .. }
+            Self::Wrapping {
+                error: WrappingError::Unavailable(_) | WrappingError::Lost(_),
+                ..
+            }
+            | Self::Refused { status: 500.., .. }
             | Self::Login { error: LoginError::Unavailable(_), .. }
             | Self::Lost(_) => Exit::VaultUnreachable,
             Self::Wrapping { .. } => Exit::Tampered,
-            Self::Login { .. } | Self::Refused { .. } => Exit::CredentialRefused,
+            Self::Login { .. } | Self::Refused { .. } | Self::OneUse { .. } => {
+                Exit::CredentialRefused
+            }
         }
     }
 }

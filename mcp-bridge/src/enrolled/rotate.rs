@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mcp_bridge_tpm::{Credential, CredentialError, CredentialFile, Sealer};
 
-use super::enrol::end;
+use super::enrol::{check_uses, end};
 use super::keep::{LOCK, Protection, put};
 use super::{EnrolledError, kept, now, opened, unseal_at};
 use crate::config::{Enrolled, Mount};
@@ -89,6 +89,7 @@ async fn issue(
     check(&login.client, &issued.token, &path).await.map_err(tampered)?;
     let issued_at = now();
     let new = unwrap(&login.client, &issued.token, accessor).await.map_err(tampered)?;
+    check_uses(&new)?;
     Ok(Credential {
         role_id: old.role_id.clone(),
         secret_id: new.secret_id,

@@ -85,7 +85,7 @@ impl CallError {
             Self::Busy { .. } => "busy",
             Self::Unavailable(_) | Self::Stopping => "vault_unavailable",
             Self::Login(error) => match error {
-                LoginError::Unavailable(_) => "vault_unavailable",
+                LoginError::Unavailable(_) | LoginError::TpmAway => "vault_unavailable",
                 LoginError::Refused
                 | LoginError::Unreadable
                 | LoginError::WrongPin
@@ -131,7 +131,7 @@ impl CallError {
             | Self::Cancelled
             | Self::Stopping => Exit::Unavailable,
             Self::Login(error) => match error {
-                LoginError::Unavailable(_) => Exit::Unavailable,
+                LoginError::Unavailable(_) | LoginError::TpmAway => Exit::Unavailable,
                 LoginError::Refused
                 | LoginError::Unreadable
                 | LoginError::WrongPin
@@ -254,6 +254,12 @@ fn login(error: &LoginError) -> String {
             "Vault no longer accepts this machine's credential (expired or revoked)."
         }
         LoginError::Unreadable => "this machine's credential for Vault can't be read.",
+        LoginError::TpmAway => {
+            return "this machine's TPM, which keeps the credential for Vault, doesn't answer now. \
+                    Nothing was sent. Not your mistake. Try again in a few seconds; if it stays \
+                    so, tell the user to run: mcp-bridge doctor"
+                .to_owned();
+        }
         LoginError::WrongPin => {
             "the PIN of this machine's credential for Vault is wrong. It isn't tried again until \
              it is changed."

@@ -22,6 +22,9 @@ pub(crate) enum LoginError {
     /// The credential's file can't be used.
     #[error("the credential can't be read")]
     Unreadable,
+    /// What keeps the credential doesn't answer now: a TPM that is busy, or away for a moment.
+    #[error("the TPM that keeps the credential doesn't answer")]
+    TpmAway,
     /// The TPM refused the credential's PIN, and has counted it: not again with the same PIN.
     #[error("the credential's PIN is wrong")]
     WrongPin,
@@ -138,7 +141,13 @@ pub(crate) async fn login(
 async fn open(place: &Enrolled) -> Result<Opened, LoginError> {
     crate::enrolled::open(place).await.map_err(|error| {
         tracing::error!(path = %place.file.display(), "the credential can't be opened: {error}");
-        if error.is_wrong_pin() { LoginError::WrongPin } else { LoginError::Unreadable }
+        if error.is_wrong_pin() {
+            LoginError::WrongPin
+        } else if error.is_passing() {
+            LoginError::TpmAway
+        } else {
+            LoginError::Unreadable
+        }
     })
 }
 
@@ -205,7 +214,7 @@ async fn delivered(client: &Arc<Client>, delivered: &Delivered) -> Result<Login,
 
 fn unwrapping(error: WrappingError) -> LoginError {
     match error {
-        WrappingError::Unavailable(why) => LoginError::Unavailable(why),
+        WrappingError::Unavailable(why) | WrappingError::Lost(why) => LoginError::Unavailable(why),
         WrappingError::Spent
         | WrappingError::Rewrapped
         | WrappingError::Custom

@@ -225,7 +225,7 @@ impl Session {
             Ok(login) => Ok(self.install(login)),
             Err(error) => {
                 let pause = match error {
-                    LoginError::Unavailable(_) => RETRY_UNAVAILABLE,
+                    LoginError::Unavailable(_) | LoginError::TpmAway => RETRY_UNAVAILABLE,
                     LoginError::Refused | LoginError::Unreadable | LoginError::TooSoon => {
                         RETRY_REFUSED
                     }
@@ -364,7 +364,7 @@ const REPLACE_EVERY: Duration = Duration::from_secs(60);
 const RETRY_REFUSED: Duration = Duration::from_secs(60);
 /// A wrong PIN is tried again only when its file changes, or the credential's: the TPM counts.
 const RETRY_PIN: Duration = Duration::from_secs(365 * 86400);
-/// Callers that wait together for a Vault that is down share one attempt.
+/// Callers that wait together for a Vault that is down, or for a TPM, share one attempt.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 /// The longest pause between attempts to renew.
 const RENEW_RETRY: Duration = Duration::from_secs(30);

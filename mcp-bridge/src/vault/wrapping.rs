@@ -50,6 +50,9 @@ pub(crate) enum WrappingError {
          another"
     )]
     Spent,
+    /// The answer to the unwrapping is lost: it may have been used up.
+    #[error("{0}, in the middle of unwrapping: the wrapping token may have been used")]
+    Lost(Unavailable),
     /// The token wraps something that was taken out of another one.
     #[error(
         "the wrapping token was made anew by whoever unwrapped the first one: somebody has read \
@@ -160,9 +163,17 @@ pub(crate) async fn unwrap(
     }
     // Never sent twice: the second would find it used.
     let request = Request::post("sys/wrapping/unwrap", "{}");
-    let reply = client.send(&request, Some(token.token())).await.map_err(lost)?;
+    let reply = client.send(&request, Some(token.token())).await.map_err(|error| match error {
+        super::Lost::NeverSent(_) => lost(error),
+        super::Lost::TimedOut | super::Lost::Broken | super::Lost::TooLarge => {
+            WrappingError::Lost(unanswered(error))
+        }
+    })?;
     if reply.status != 200 {
-        return Err(invalid(&reply));
+        return Err(match invalid(&reply) {
+            WrappingError::Unavailable(why) => WrappingError::Lost(why),
+            refused => refused,
+        });
     }
     let secret: SecretId = data(&reply.body).ok_or(WrappingError::NoSecretId)?;
     if accessor.is_some_and(|accessor| accessor != secret.secret_id_accessor) {

@@ -44,6 +44,7 @@ pub(super) async fn links(store: &Store, report: &mut Report) -> Exit {
                     LoginError::Refused
                     | LoginError::Unreadable
                     | LoginError::WrongPin
+                    | LoginError::TpmAway
                     | LoginError::TooSoon,
                 ) => Exit::CredentialRefused,
             };
@@ -72,7 +73,9 @@ impl Report {
                  secret_id file; or the role binds another address, or --auth-mount is another. \
                  The line on stderr has Vault's own words",
             ),
-            SessionError::Login(LoginError::Unreadable | LoginError::WrongPin) => self.fail(
+            SessionError::Login(
+                LoginError::Unreadable | LoginError::WrongPin | LoginError::TpmAway,
+            ) => self.fail(
                 "login",
                 "the credential can't be read",
                 Fault::ThisMachine,
