@@ -66,7 +66,8 @@ impl Swtpm {
         assert!(ready(&mut self.process, self.port).await, "swtpm doesn't come back");
     }
 
-    fn stop(&mut self) {
+    /// Stops it; [`Swtpm::reboot`] starts it again.
+    pub fn stop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod agent;
+mod approle;
 mod attribution;
 mod bridges;
 mod check;
@@ -37,6 +38,8 @@ mod rebinding;
 mod requests;
 mod rotate;
 mod sdk_example;
+mod sealed_leaks;
+mod sealed_life;
 mod separate;
 mod tenants;
 mod terraform;

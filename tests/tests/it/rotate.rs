@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use e2e::machine::{Machine, enable_approle, operate, provision};
+use e2e::machine::{Installation, Machine, enable_approle, operate, provision};
 use e2e::stall::{Side, Stall};
 use e2e::swtpm::Swtpm;
 use e2e::world::World;
@@ -124,10 +124,9 @@ async fn a_rotation_that_is_killed_while_it_seals_leaves_a_credential_that_works
     // The old one is unsealed, the new one sealed, and unsealed to be compared.
     for step in 1..=3 {
         let gate = Gate::at(step);
-        let mut command = tokio::process::Command::new(gate.program());
-        command.env_clear().env("HOME", machine.home()).env("MCP_BRIDGE_TCTI", tpm.tcti());
+        let mut command = machine.command_of(&gate.0);
         let streams = command.arg("rotate").stdout(Stdio::null()).stderr(Stdio::null());
-        let mut process = streams.kill_on_drop(true).spawn().unwrap();
+        let mut process = streams.spawn().unwrap();
         e2e::wait::until("the step", async || (gate.starts() == step).then_some(())).await;
         process.kill().await.unwrap();
         gate.open();
@@ -139,44 +138,29 @@ async fn a_rotation_that_is_killed_while_it_seals_leaves_a_credential_that_works
     assert!(machine.run(&["forget"], "").await.status.success());
 }
 
-/// The bridge beside a helper that waits, from its n-th start on, until the gate is opened.
-struct Gate {
-    folder: tempfile::TempDir,
-}
+/// A helper that waits, from its n-th start on, until the gate is opened.
+struct Gate(Installation);
 
 impl Gate {
     fn at(start: usize) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
-        let gate = Self { folder: tempfile::tempdir().unwrap() };
-        fs::copy(e2e::programs::bridge(), gate.program()).unwrap();
-        let folder = gate.folder.path().display();
-        let real = e2e::programs::bridge().with_file_name("mcp-bridge-tpm");
-        let script = format!(
-            "#!/bin/sh\necho start >> {folder}/starts\n\
-             if [ $(wc -l < {folder}/starts) -ge {start} ]; then read word < {folder}/gate; fi\n\
-             exec {}\n",
-            real.display()
-        );
-        let helper = gate.folder.path().join("mcp-bridge-tpm");
-        fs::write(&helper, script).unwrap();
-        fs::set_permissions(&helper, fs::Permissions::from_mode(0o700)).unwrap();
-        let fifo = gate.folder.path().join("gate");
+        let gate = Self(Installation::with_helper(&format!(
+            "echo start >> $HERE/starts\n\
+             if [ $(wc -l < $HERE/starts) -ge {start} ]; then read word < $HERE/gate; fi\n\
+             exec $HELPER"
+        )));
+        let fifo = gate.0.folder().join("gate");
         assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
         gate
     }
 
-    fn program(&self) -> std::path::PathBuf {
-        self.folder.path().join("mcp-bridge")
-    }
-
     fn starts(&self) -> usize {
-        let starts = fs::read_to_string(self.folder.path().join("starts"));
+        let starts = fs::read_to_string(self.0.folder().join("starts"));
         starts.unwrap_or_default().lines().count()
     }
 
     /// Lets the helper go on that waits: it ends by itself then.
     fn open(&self) {
-        fs::write(self.folder.path().join("gate"), "go\n").unwrap();
+        fs::write(self.0.folder().join("gate"), "go\n").unwrap();
     }
 }
 
@@ -190,7 +174,7 @@ async fn a_live_bridge_replaces_its_secret_id_in_time() {
     let machine = Machine::new();
     assert!(machine.enroll(&provisioned, &PLAIN).await.status.success());
     // Two thirds of its life are over: as it would be after a month, but for the clock.
-    age(&machine, 45);
+    machine.age(45);
     let before = fs::read(machine.credential()).unwrap();
     let agents = [machine.serve().await, machine.serve().await];
     e2e::wait::until("a new credential", async || {
@@ -203,19 +187,6 @@ async fn a_live_bridge_replaces_its_secret_id_in_time() {
     }
     // The first, and the second in its place: nobody made a third.
     assert_eq!(accessors(&world).await, 2);
-}
-
-/// Makes a credential that is kept in clear older than it is.
-fn age(machine: &Machine, seconds: u64) {
-    let mut file: serde_json::Value =
-        serde_json::from_slice(&fs::read(machine.credential()).unwrap()).unwrap();
-    let mut payload: serde_json::Value =
-        serde_json::from_str(file["payload"].as_str().unwrap()).unwrap();
-    for field in ["issued_at", "expires_at"] {
-        payload[field] = json!(payload[field].as_u64().unwrap() - seconds);
-    }
-    file["payload"] = json!(payload.to_string());
-    fs::write(machine.credential(), file.to_string()).unwrap();
 }
 
 #[tokio::test]
@@ -251,4 +222,70 @@ async fn a_machine_without_the_right_is_told_whom_to_ask() {
     assert!(!machine.credential().exists());
     let output = operate(address, world.root.token(), &["deprovision", "build7"]).await;
     assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_rotation_that_vault_fails_changes_nothing() {
+    let world = world().await;
+    let (_upstream, _) = world.service("demo").await;
+    let stall = Stall::start(world.server.address()).await;
+    let machine = machine(&world, stall.address()).await;
+    let before = machine.kept();
+    let fails = async |why: &str| {
+        let output = machine.run(&["rotate"], "").await;
+        assert_eq!(output.status.code(), Some(20), "{why}: {output:?}");
+    };
+    for (path, count) in [
+        ("auth/approle/login", 1),
+        ("mcp-bridge-build7/secret-id", 1),
+        ("sys/wrapping/lookup", 1),
+        ("sys/wrapping/unwrap", 1),
+        ("auth/approle/login", 2),
+    ] {
+        for side in [Side::Failure, Side::Loss] {
+            stall.hold(path, count, side);
+            fails(&format!("{path} ({count}), {side:?}")).await;
+            assert_eq!(machine.kept(), before);
+        }
+    }
+    world.server.seal().await;
+    fails("sealed").await;
+    world.server.unseal().await;
+    assert_eq!(machine.kept(), before);
+    e2e::wait::until("the engine to serve", async || works(&machine).await.then_some(())).await;
+
+    machine.edit_payload(|payload| payload["vault"]["address"] = json!("http://127.0.0.1:9"));
+    let before = machine.kept();
+    fails("down").await;
+    assert_eq!(machine.kept(), before);
+}
+
+#[tokio::test]
+async fn the_secret_id_before_is_destroyed_once_nobody_can_be_about_to_use_it() {
+    let world = world().await;
+    let (_upstream, _) = world.service("demo").await;
+    let machine = machine(&world, world.server.address()).await;
+    assert!(machine.run(&["rotate"], "").await.status.success());
+    assert_eq!(accessors(&world).await, 2);
+    // Five minutes have passed, but for the clock.
+    machine.age(400);
+    let agent = machine.serve().await;
+    e2e::wait::until("the end of the old one", async || {
+        (accessors(&world).await == 1 && machine.payload()["previous_accessor"].is_null())
+            .then_some(())
+    })
+    .await;
+    agent.leave().await;
+    assert!(works(&machine).await);
+
+    // Whoever destroys it first: a rotation takes "not there" for done.
+    assert!(machine.run(&["rotate"], "").await.status.success());
+    let old = json!({ "secret_id_accessor": machine.payload()["previous_accessor"] });
+    let destroy = format!("{ROLE}/secret-id-accessor/destroy");
+    world.root.write(&destroy, old.clone()).await.ok();
+    let again = world.root.write(&destroy, old).await;
+    assert!(again.status >= 400, "{}", again.text);
+    let output = machine.run(&["rotate"], "").await;
+    assert!(output.status.success(), "{output:?}");
+    assert!(works(&machine).await);
 }
