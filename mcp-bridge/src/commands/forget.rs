@@ -38,7 +38,7 @@ pub(crate) fn run(settings: &cli::Settings) -> Result<Exit, CommandError> {
                 ),
             },
             // A mistyped PIN must not lose the accessor.
-            Err(error) if error.is_wrong_pin() => return Err(error.into()),
+            Err(error) if error.is_about_a_try() => return Err(error.into()),
             Err(error) => format!(
                 "the secret_id lives on in Vault, and its accessor can't be read here ({error}); \
                  an operator ends it: mcp-bridge deprovision AGENT"

@@ -143,11 +143,11 @@ async fn destroy_former(
     for accessor in former.previous_accessor.iter().chain([&former.secret_id_accessor]) {
         let outcome = destroy_one(login, &enrolment.mount, &enrolment.role, accessor).await;
         if let Err(error) = outcome {
-            let why = match error {
-                EnrolledError::Refused { status: 403, .. } => {
-                    "this machine may not destroy it".to_owned()
-                }
-                error => error.to_string(),
+            let forbidden = matches!(error, EnrolledError::Refused { status: 403, .. });
+            let why = if forbidden {
+                "this machine may not destroy it".to_owned()
+            } else {
+                error.to_string()
             };
             return Former::Alive { accessor: accessor.clone(), why };
         }

@@ -147,6 +147,16 @@ impl EnrolledError {
         matches!(self, Self::Kept(CredentialError::Tpm(TpmError::WrongPin { .. })))
     }
 
+    /// Whether the PIN was refused, or may not be tried now.
+    pub(crate) fn is_about_a_try(&self) -> bool {
+        matches!(
+            self,
+            Self::Kept(CredentialError::Tpm(
+                TpmError::WrongPin { .. } | TpmError::NearLockout { .. } | TpmError::Lockout { .. }
+            ))
+        )
+    }
+
     /// The exit status that belongs to the error.
     pub(crate) fn exit(&self) -> Exit {
         match self {

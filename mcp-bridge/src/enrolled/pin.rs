@@ -59,9 +59,9 @@ pub(crate) fn complete(place: &mut Enrolled) -> Result<(), EnrolledError> {
 /// [`EnrolledError::PinFile`] if the file can't be read or holds no PIN.
 pub(crate) fn from_file(path: &Path) -> Result<Pin, EnrolledError> {
     let fault = |problem| EnrolledError::PinFile { path: path.display().to_string(), problem };
-    let file = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => fault("isn't there"),
-        _ => fault("can't be read"),
+    let file = File::open(path).map_err(|error| {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        fault(if missing { "isn't there" } else { "can't be read" })
     })?;
     if file.metadata().is_ok_and(|data| private::is_shared(&data)) {
         tracing::warn!(path = %path.display(), "other users may read this PIN's file: chmod 600");

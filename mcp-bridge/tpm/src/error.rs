@@ -55,8 +55,8 @@ pub enum TpmError {
     /// The device exists, but this user may not open it.
     #[error(
         "{path} may not be opened by {user} (it belongs to {owner}:{group}, mode {mode:04o}): \
-         sudo usermod -aG {group} {user}, then log in again. Members of that group can use and \
-         clear the TPM: trusted users only"
+         {}. Members of that group can use and clear the TPM: trusted users only",
+        grant(user, group, *mode)
     )]
     NoPermission {
         /// The device.
@@ -216,6 +216,17 @@ impl TpmError {
     }
 }
 
+/// Says how a user gets at a device, by a group that isn't the administrators' own.
+fn grant(user: &str, group: &str, mode: u32) -> String {
+    if group != "root" && mode & 0o060 == 0o060 {
+        return format!("sudo usermod -aG {group} {user}, then log in again");
+    }
+    format!(
+        "no group for its users has it yet. Install tpm-udev (Debian) or tpm2-tss (Fedora), whose \
+         rule gives it to group tss, restart, then sudo usermod -aG tss {user}, and log in again"
+    )
+}
+
 fn changes(drift: &[PcrDrift]) -> String {
     if drift.is_empty() {
         return "no register differs, so the file was edited".into();
@@ -254,6 +265,14 @@ mod tests {
         };
         assert!(error.to_string().contains("sudo usermod -aG tss ada"), "{error}");
         assert!(error.to_string().contains("mode 0660"), "{error}");
+    }
+
+    #[test]
+    fn nobody_is_told_to_join_the_administrators_group() {
+        for (group, mode) in [("root", 0o660), ("tss", 0o600)] {
+            let text = grant("ada", group, mode);
+            assert!(text.contains("tpm-udev") && text.contains("-aG tss ada"), "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use mcp_bridge_tpm::object::Lockout;
 use mcp_bridge_tpm::pcr::describe;
 use mcp_bridge_tpm::sealed::Store;
 use mcp_bridge_tpm::{
-    Credential, CredentialError, CredentialFile, SealedCredential, Sealer, TpmObject,
+    Credential, CredentialError, CredentialFile, FileError, SealedCredential, Sealer, TpmError,
+    TpmObject,
 };
 
 use crate::config::{Enrolled, VaultServer};
@@ -31,7 +32,7 @@ pub(super) async fn credential(
         Ok(sealed) => sealed,
         Err(error) => {
             let error = EnrolledError::from(CredentialError::from(error));
-            report.fail(LINK, error.to_string(), Fault::ThisMachine, ENROLL);
+            report.fail(LINK, error.to_string(), Fault::ThisMachine, mend(&error));
             return Err(broken(&error));
         }
     };
@@ -44,29 +45,37 @@ pub(super) async fn credential(
     };
     let age = enrolled::now().saturating_sub(sealed.header().created) / DAY;
     let made = format!("{shown}, kept on {} {age} days ago", sealed.header().host);
-    match (&sealed.header().store, &sealed.header().tpm2) {
+    let obstacle = match (&sealed.header().store, &sealed.header().tpm2) {
         (Store::Tpm2, Some(object)) => {
             report.ok(LINK, format!("{made}: {}", object.tpm.label()));
-            tpm(object, &*sealer, report).await;
+            tpm(object, &*sealer, report).await
         }
-        (store @ (Store::Tpm2 | Store::PlainFile), _) => report.warn(
-            LINK,
-            format!("{made}: {}", store.label()),
-            Fault::ThisMachine,
-            "mcp-bridge enroll --force, where there is a TPM",
-        ),
-    }
+        (store @ (Store::Tpm2 | Store::PlainFile), _) => {
+            report.warn(
+                LINK,
+                format!("{made}: {}", store.label()),
+                Fault::ThisMachine,
+                "where there is a TPM: mcp-bridge enroll --update --store tpm2",
+            );
+            None
+        }
+    };
     users(report);
-    if sealed.header().tpm2.as_ref().is_some_and(|object| object.policy.pin) && !opening.with_pin {
-        let text = "it wasn't opened, since that takes its PIN: which Vault it is for and when it \
-                    expires isn't known. mcp-bridge status --deep opens it";
-        report.ok(LINK, text);
-        return Ok(None);
-    }
-    match enrolled::unseal_at(place, &sealed, &*sealer).await {
+    let has_pin = sealed.header().tpm2.as_ref().is_some_and(|object| object.policy.pin);
+    let outcome = match obstacle {
+        Some(error) if has_pin && !opening.with_pin => Err(CredentialError::from(error).into()),
+        None if has_pin && !opening.with_pin => {
+            let text = "it wasn't opened, since that takes its PIN: which Vault it is for and when \
+                        it expires isn't known. mcp-bridge status --deep opens it";
+            report.ok(LINK, text);
+            return Ok(None);
+        }
+        Some(_) | None => enrolled::unseal_at(place, &sealed, &*sealer).await,
+    };
+    match outcome {
         Ok(credential) => opened(place, &credential, report).map(Some),
         Err(error) => {
-            report.fail(LINK, told(&error, &sealed), Fault::ThisMachine, ENROLL);
+            report.fail(LINK, told(&error, &sealed), Fault::ThisMachine, mend(&error));
             Err(broken(&error))
         }
     }
@@ -81,18 +90,21 @@ fn told(error: &EnrolledError, sealed: &SealedCredential) -> String {
     format!("{error}{unknown}")
 }
 
-/// Tells of the TPM: maker, the storage key, registers, lockout. Unsealing says what is fatal.
-async fn tpm(object: &TpmObject, sealer: &dyn Sealer, report: &mut Report) {
+/// Tells of the TPM: maker, the storage key, registers, lockout; gives what will keep it from
+/// unsealing, as far as that can be told without trying.
+async fn tpm(object: &TpmObject, sealer: &dyn Sealer, report: &mut Report) -> Option<TpmError> {
     let info = match sealer.info().await {
         Ok(info) => info,
         Err(error) => {
-            let text = format!("the TPM can't be asked: {error}");
-            report.warn(LINK, text, Fault::ThisMachine, "see above");
-            return;
+            let text = "the TPM can't be asked: its maker, its storage key, the registers and its \
+                        count of wrong PINs aren't known";
+            report.warn(LINK, text, Fault::ThisMachine, "see what fails below");
+            return Some(error);
         }
     };
     let kind = if info.maker.is_software() { "software or virtual" } else { "hardware" };
-    let parent = if info.has_parent_of(object) {
+    let mut obstacle = (!info.has_parent_of(object)).then_some(TpmError::OtherTpm);
+    let parent = if obstacle.is_none() {
         "holds the storage key that the credential was sealed under"
     } else {
         "doesn't hold the storage key that the credential was sealed under: another TPM, or cleared"
@@ -108,8 +120,12 @@ async fn tpm(object: &TpmObject, sealer: &dyn Sealer, report: &mut Report) {
         ),
     );
     lockout(info.lockout, object.policy.pin, report);
+    if object.policy.pin {
+        // One try that is left is a person's to spend.
+        obstacle = obstacle.or(info.lockout.permit_try(true).err());
+    }
     if object.policy.pcrs.is_empty() {
-        return;
+        return obstacle;
     }
     match sealer.pcr_diff(&object.policy).await {
         Ok(drift) if drift.is_empty() => {
@@ -123,14 +139,14 @@ async fn tpm(object: &TpmObject, sealer: &dyn Sealer, report: &mut Report) {
                 Fault::ThisMachine,
                 ENROLL,
             );
+            obstacle = obstacle.or(Some(TpmError::PolicyMismatch { drift }));
         }
-        Err(error) => report.warn(
-            LINK,
-            format!("the registers can't be read: {error}"),
-            Fault::ThisMachine,
-            "see above",
-        ),
+        Err(error) => {
+            let text = format!("the registers can't be read: {error}");
+            report.warn(LINK, text, Fault::ThisMachine, "try again");
+        }
     }
+    obstacle
 }
 
 /// Tells how many wrong PINs the TPM has counted, for all its users, where that matters.
@@ -167,7 +183,8 @@ fn users(report: &mut Report) {
             user.as_raw()
         ),
         Fault::ThisMachine,
-        "enrol as a system user of its own that runs the bridge, and let the agent reach that one",
+        "let a system user of its own enrol and run mcp-bridge serve --socket, and the agent's \
+         client mcp-bridge attach",
     );
 }
 
@@ -224,6 +241,27 @@ fn opened(
         }
     }
     Ok(server)
+}
+
+/// What mends it: no new credential where the old one is only out of reach.
+fn mend(error: &EnrolledError) -> String {
+    let EnrolledError::Kept(error) = error else { return ENROLL.to_owned() };
+    if let CredentialError::File(FileError::OpenToOthers { path, .. }) = error {
+        format!("chmod go= {path}")
+    } else if let CredentialError::File(FileError::ForeignOwner { .. }) = error {
+        "run it as the file's owner, or enrol as this user".to_owned()
+    } else if let CredentialError::Tpm(TpmError::NoPermission { .. }) = error {
+        "the command in the text".to_owned()
+    } else if let CredentialError::Tpm(TpmError::PinMissing | TpmError::WrongPin { .. }) = error {
+        format!("give the right PIN; if it is lost: {ENROLL}")
+    } else if let CredentialError::Tpm(
+        TpmError::NearLockout { wait_seconds, .. } | TpmError::Lockout { wait_seconds },
+    ) = error
+    {
+        format!("wait {wait_seconds} s, and try no other PINs")
+    } else {
+        ENROLL.to_owned()
+    }
 }
 
 /// The exit status, which must say that something is broken.

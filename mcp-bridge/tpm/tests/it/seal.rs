@@ -135,6 +135,7 @@ async fn a_credential_goes_to_disk_and_comes_back() {
             namespace: None,
             auth_mount: "approle".into(),
             ca_sha256: None,
+            tls_server_name: None,
         },
         previous_accessor: None,
     };
