@@ -152,20 +152,26 @@ async fn a_stanza_takes_effect_on_sighup_and_a_wrong_sum_leaves_the_mount_out() 
 }
 
 #[test]
-fn the_unit_is_one_that_systemd_takes() {
-    let unit = fs::read_to_string(programs::root().join("hcl/openbao.service")).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("openbao.service");
-    // The program is looked for, too.
-    fs::write(&file, unit.replace("/usr/bin/bao", "/bin/true")).unwrap();
-    let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&file).output();
-    let Ok(verified) = verified else {
-        #[expect(clippy::print_stderr, reason = "a test that doesn't run has to say so")]
-        {
-            eprintln!("SKIPPED: no systemd-analyze here, so openbao.service wasn't verified");
-        }
-        return;
-    };
-    let said = String::from_utf8_lossy(&verified.stderr);
-    assert!(verified.status.success() && said.is_empty(), "{said}");
+fn the_units_are_such_that_systemd_takes() {
+    for (name, program) in
+        [("openbao.service", "/usr/bin/bao"), ("mcp-bridge@.service", "/usr/local/bin/mcp-bridge")]
+    {
+        let unit = fs::read_to_string(programs::root().join("hcl").join(name)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(name);
+        // The program is looked for, too.
+        assert!(unit.contains(program), "{name}");
+        fs::write(&file, unit.replace(program, "/bin/true")).unwrap();
+        let verify = ["verify", "--man=no"];
+        let verified = Command::new("systemd-analyze").args(verify).arg(&file).output();
+        let Ok(verified) = verified else {
+            #[expect(clippy::print_stderr, reason = "a test that doesn't run has to say so")]
+            {
+                eprintln!("SKIPPED: no systemd-analyze here, so {name} wasn't verified");
+            }
+            return;
+        };
+        let said = String::from_utf8_lossy(&verified.stderr);
+        assert!(verified.status.success() && said.is_empty(), "{said}");
+    }
 }
