@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use e2e::bridge::{Bridge, ToolResult};
+use e2e::machine::{enable_approle, provision};
 use e2e::programs;
 use e2e::server::signal;
+use e2e::swtpm::Swtpm;
 use e2e::wait::{LIMIT, until};
 use e2e::world::{AppRole, World};
 use rustix::process::Signal;
@@ -54,7 +56,14 @@ impl Host {
         let files = tempfile::tempdir().unwrap();
         fs::set_permissions(files.path(), Permissions::from_mode(0o755)).unwrap();
         let program = files.path().join("mcp-bridge");
-        fs::copy(programs::bridge(), &program).unwrap();
+        // By another process, so that none of ours, or a child of ours, has them open for writing when
+        // they are started (execve(2), ETXTBSY).
+        let helper = programs::bridge().with_file_name("mcp-bridge-tpm");
+        let copied = std::process::Command::new("cp")
+            .args([programs::bridge(), helper])
+            .arg(files.path())
+            .status();
+        assert!(copied.unwrap().success());
         let home = files.path().join("home");
         fs::create_dir(&home).unwrap();
         fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();
@@ -80,19 +89,44 @@ impl Host {
         }
     }
 
+    /// Has the holder enrol itself at a TPM, by the command that an operator gets.
+    async fn enroll(&self, world: &World, tpm: &Swtpm) {
+        enable_approle(world).await;
+        let arguments = ["build7", "--services", "demo", "--methods", "GET,POST"];
+        let provisioned = provision(world, world.server.address(), &arguments).await;
+        let token = self.home.join("wrapping_token");
+        fs::write(&token, provisioned.token()).unwrap();
+        let mut command = self.command(HOLDER);
+        command
+            .env("HOME", &self.home)
+            .env("MCP_BRIDGE_TCTI", tpm.tcti())
+            .args(provisioned.command())
+            .stdin(fs::File::open(token).unwrap());
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
     fn command(&self, uid: u32) -> Command {
         let mut command = Command::new(&self.program);
         command.env_clear().uid(uid).gid(uid).kill_on_drop(true);
         command
     }
 
-    fn holder_command(&self, address: &str) -> Command {
+    /// The holder with the credential in files.
+    fn holder(&self, address: &str) -> Command {
+        let mut command = self.bare_holder();
+        command
+            .env("VAULT_ADDR", address)
+            .env("MCP_BRIDGE_ROLE_ID_FILE", self.home.join("role_id"))
+            .env("MCP_BRIDGE_SECRET_ID_FILE", self.home.join("secret_id"));
+        command
+    }
+
+    /// The holder with nothing but what it finds in its home.
+    fn bare_holder(&self) -> Command {
         let mut command = self.command(HOLDER);
         command
             .env("HOME", &self.home)
-            .env("VAULT_ADDR", address)
-            .env("MCP_BRIDGE_ROLE_ID_FILE", self.home.join("role_id"))
-            .env("MCP_BRIDGE_SECRET_ID_FILE", self.home.join("secret_id"))
             .arg("serve")
             .arg("--socket")
             .arg(self.socket())
@@ -103,9 +137,9 @@ impl Host {
     }
 
     /// Starts the holder; it takes connections when this returns.
-    async fn hold(&self, address: &str) -> Child {
+    async fn hold(&self, mut command: Command) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
-        let holder = self.holder_command(address).stderr(log).spawn().unwrap();
+        let holder = command.stderr(log).spawn().unwrap();
         until("the holder's socket", async || {
             UnixStream::connect(self.socket()).await.is_ok().then_some(())
         })
@@ -199,9 +233,12 @@ async fn the_agent_uses_what_it_cannot_read_and_nobody_else_does() {
     let Some(host) = Host::new() else { return };
     let world = World::start().await;
     let (upstream, token) = world.service("demo").await;
-    host.keep(&world.app_role("agent", RULES).await);
+    let tpm = Swtpm::start().await;
+    host.enroll(&world, &tpm).await;
     let before = tokens(&world).await;
-    let mut holder = host.hold(world.server.address()).await;
+    let mut holder = host.bare_holder();
+    holder.env("MCP_BRIDGE_TCTI", tpm.tcti());
+    let mut holder = host.hold(holder).await;
     let pid = holder.id().unwrap();
 
     let (mut one, mut two) = (host.attach().await, host.attach().await);
@@ -212,10 +249,11 @@ async fn the_agent_uses_what_it_cannot_read_and_nobody_else_does() {
     assert_eq!(upstream.seen()[0].header("authorization"), Some(&*format!("Bearer {token}")));
     assert_eq!(tokens(&world).await, before + 1, "all clients share one login");
 
-    for secret in [host.home.join("secret_id"), format!("/proc/{pid}/environ").into()] {
-        assert_eq!(host.read_as(AGENT, &secret).await, "", "{}", secret.display());
+    let credential = host.home.join(".local/state/mcp-bridge/credential.sealed");
+    for secret in [&credential, &format!("/proc/{pid}/environ").into()] {
+        assert_eq!(host.read_as(AGENT, secret).await, "", "{}", secret.display());
     }
-    assert_ne!(host.read_as(HOLDER, &host.home.join("secret_id")).await, "");
+    assert_ne!(host.read_as(HOLDER, &credential).await, "");
 
     // Refused without having said a word. Root is nobody in particular, too.
     let mut stream = UnixStream::connect(host.socket()).await.unwrap();
@@ -259,7 +297,7 @@ async fn a_holder_that_is_killed_in_a_call_leaves_it_unknown_and_the_next_call_w
     let world = World::start().await;
     let (upstream, _) = world.service("demo").await;
     host.keep(&world.app_role("agent", RULES).await);
-    let mut holder = host.hold(world.server.address()).await;
+    let mut holder = host.hold(host.holder(world.server.address())).await;
     let mut old = host.attach().await;
     assert_eq!(old.request("tools/list", json!({})).await["tools"].as_array().unwrap().len(), 3);
     let mut new = Client::start(host.attach_command(AGENT));
@@ -286,7 +324,7 @@ async fn a_holder_that_is_killed_in_a_call_leaves_it_unknown_and_the_next_call_w
     assert!(host.socket().exists());
     let id =
         old.begin("tools/call", json!({ "name": "proxy_read", "arguments": read("/a") })).await;
-    let mut holder = host.hold(world.server.address()).await;
+    let mut holder = host.hold(host.holder(world.server.address())).await;
     let answer = ToolResult::of(&old.answer(id).await);
     assert!(answer.text.starts_with("200 OK"), "{}", answer.text);
     // The subscription goes on; the client hears that the tools may be others.
@@ -335,16 +373,16 @@ async fn what_could_be_somebody_elses_is_refused_and_what_isnt_there_is_named() 
 
     // The holder doesn't begin where others could take its place, or its place is taken.
     fs::set_permissions(host.run.path(), Permissions::from_mode(0o777)).unwrap();
-    let output = host.holder_command(nobody).output().await.unwrap();
+    let output = host.holder(nobody).output().await.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("is writable by others (mode 777)"), "{errors}");
     fs::set_permissions(host.run.path(), Permissions::from_mode(0o755)).unwrap();
-    let mut holder = host.hold(nobody).await;
-    let output = host.holder_command(nobody).output().await.unwrap();
+    let mut holder = host.hold(host.holder(nobody)).await;
+    let output = host.holder(nobody).output().await.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("another process serves there"), "{errors}");
-    let output = host.holder_command(nobody).args(["--allow-user", "0"]).output().await.unwrap();
+    let output = host.holder(nobody).args(["--allow-user", "0"]).output().await.unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("no separation"), "{output:?}");
 
     // The client that was there first needs nothing but to ask again.
