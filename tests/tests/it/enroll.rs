@@ -1,6 +1,7 @@
 //! The machine's side: a wrapping token becomes a credential that is of use on this machine alone.
 
 mod pin;
+mod status;
 mod tls;
 mod update;
 

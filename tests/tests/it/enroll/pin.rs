@@ -95,6 +95,9 @@ async fn a_wrong_pin_is_tried_once_and_the_last_try_is_kept() {
     assert_eq!(output.status.code(), Some(14), "{output:?}");
     assert!(text(&output.stderr).contains("1 tries left"), "{output:?}");
     assert!(machine.credential().exists());
+    let output = with(&machine, &wrong, &["forget"]).await;
+    assert_eq!(output.status.code(), Some(15), "{output:?}");
+    assert!(machine.credential().exists());
     let output = with(&machine, &right, &["status", "--deep"]).await;
     assert_eq!(output.status.code(), Some(15), "{output:?}");
     assert!(text(&output.stdout).contains("--force"), "{output:?}");
