@@ -28,6 +28,12 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::error::Exit;
 
+/// Wipes what is freed: HTTP and JSON libraries hold answers and requests with secrets in buffers
+/// of their own, which nobody else can wipe.
+#[global_allocator]
+static WIPING: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

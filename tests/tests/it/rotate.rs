@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Stdio;
 
 use e2e::machine::{Installation, Machine, enable_approle, operate, provision};
+use e2e::memory;
 use e2e::stall::{Side, Stall};
 use e2e::swtpm::Swtpm;
 use e2e::world::World;
@@ -175,13 +176,26 @@ async fn a_live_bridge_replaces_its_secret_id_in_time() {
     assert!(machine.enroll(&provisioned, &PLAIN).await.status.success());
     // Two thirds of its life are over: as it would be after a month, but for the clock.
     machine.age(45);
-    let before = fs::read(machine.credential()).unwrap();
-    let agents = [machine.serve().await, machine.serve().await];
-    e2e::wait::until("a new credential", async || {
-        (fs::read(machine.credential()).unwrap() != before).then_some(())
-    })
-    .await;
+    let before = machine.kept();
+    let old = machine.payload()["secret_id"].as_str().unwrap().to_owned();
+    let mut agents = [machine.serve().await, machine.serve().await];
+    e2e::wait::until("a new credential", async || (machine.kept() != before).then_some(())).await;
     assert!(works(&machine).await);
+    let new = machine.payload()["secret_id"].as_str().unwrap().to_owned();
+    for agent in &mut agents {
+        let read = json!({ "service": "demo", "path": "/a" });
+        assert!(agent.call("proxy_read", read).await.text.starts_with("200 OK"));
+        // Who made the new one has seen it in an answer of Vault's.
+        for secret_id in [&old, &new] {
+            let secret_id = secret_id.as_bytes();
+            for part in [secret_id, &secret_id[..18], &secret_id[18..]] {
+                e2e::wait::until("the secret_ids to be gone from memory", async || {
+                    (memory::copies(&memory::of(agent.pid()), part) == 0).then_some(())
+                })
+                .await;
+            }
+        }
+    }
     for agent in agents {
         agent.leave().await;
     }
