@@ -200,11 +200,20 @@ impl Client {
         serde_json::from_str(&line.unwrap()).unwrap()
     }
 
+    /// The next message that isn't a notification.
+    async fn answer(&mut self, id: &str) -> Value {
+        loop {
+            let message = self.next().await;
+            if message.get("method").is_none() {
+                assert_eq!(message["id"], id, "{message}");
+                return message;
+            }
+        }
+    }
+
     async fn request(&mut self, id: &str, method: &str, parameters: Value) -> Value {
         self.send(id, method, parameters).await;
-        let answer = self.next().await;
-        assert_eq!(answer["id"], id, "{answer}");
-        answer
+        self.answer(id).await
     }
 
     /// Leaves, and sees that attach leaves, too.
@@ -312,7 +321,7 @@ async fn a_holder_that_is_killed_in_a_call_leaves_it_unknown_and_the_next_call_w
     new.send("call", "tools/call", call).await;
     upstream.saw(2).await;
     holder.kill().await.unwrap();
-    let result = new.next().await["result"].clone();
+    let result = new.answer("call").await["result"].clone();
     assert_eq!(result["resultType"], "complete", "{result}");
     for result in [result, old.answer(id).await] {
         let answer = ToolResult::of(&result);
