@@ -126,7 +126,7 @@ pub(crate) async fn check(
     let request = Request::post("sys/wrapping/lookup", body.as_bytes().to_vec()).asking_on();
     let reply = client.send(&request, None).await.map_err(lost)?;
     if reply.status != 200 {
-        return Err(invalid(&reply));
+        return Err(invalid(&reply, WrappingError::Unavailable));
     }
     let Some(LookUp { creation_path }) = data(&reply.body) else {
         return Err(WrappingError::Unavailable(Unavailable::Failing(reply.status)));
@@ -170,10 +170,7 @@ pub(crate) async fn unwrap(
         }
     })?;
     if reply.status != 200 {
-        return Err(match invalid(&reply) {
-            WrappingError::Unavailable(why) => WrappingError::Lost(why),
-            refused => refused,
-        });
+        return Err(invalid(&reply, WrappingError::Lost));
     }
     let secret: SecretId = data(&reply.body).ok_or(WrappingError::NoSecretId)?;
     if accessor.is_some_and(|accessor| accessor != secret.secret_id_accessor) {
@@ -192,11 +189,12 @@ fn lost(lost: super::Lost) -> WrappingError {
     WrappingError::Unavailable(unanswered(lost))
 }
 
-/// Vault answers 400 to a wrapping token that it doesn't know, and 403 to one that it forgot.
-fn invalid(reply: &Reply) -> WrappingError {
+/// Vault answers 400 to a wrapping token that it doesn't know, and 403 to one that it forgot; what
+/// any other answer means depends on what was asked.
+fn invalid(reply: &Reply, failed: fn(Unavailable) -> WrappingError) -> WrappingError {
     match reply.status {
         400 | 403 | 404 => WrappingError::Spent,
-        _ => WrappingError::Unavailable(unavailable(reply)),
+        _ => failed(unavailable(reply)),
     }
 }
 
