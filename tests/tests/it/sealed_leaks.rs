@@ -31,7 +31,8 @@ impl Secrets {
                 let (_, rest) = text.split_once(&mark)?;
                 Some(rest.split('"').next()?.to_owned())
             });
-            found.unwrap_or_else(|| panic!("a login with {field}"))
+            assert!(found.is_some(), "a login with {field}");
+            found.unwrap()
         };
         let answer: Value =
             serde_json::from_slice(&fs::read(helper.folder().join("answer")).unwrap()).unwrap();

@@ -143,7 +143,7 @@ async fn a_tpm_that_comes_back_is_asked_again() {
     let tokens = "sys/leases/revoke-prefix/auth/approle/login";
     world.root.write(tokens, json!({})).await.ok();
     let answer = read(&mut bridge).await;
-    assert!(!answer.starts_with("200 OK"), "{answer}");
+    assert!(answer.starts_with("vault_unavailable: this machine's TPM"), "{answer}");
     assert!(bridge.errors().contains("the TPM can't be reached"), "{}", bridge.errors());
     tpm.reboot().await;
     wait::until("a call that works", async || {
@@ -162,45 +162,55 @@ async fn what_a_machine_lacks_is_said_while_the_bridge_answers_its_client() {
     let output = machine.enroll(&agent(&world).await, &[]).await;
     assert!(output.status.success(), "{output:?}");
 
-    let refused = async |what: &str, command: Command, expected: &str| {
+    let refused = async |what: &str, command: &dyn Fn() -> Command, code: i32, expected: &str| {
         // It starts, and has answered `initialize`.
-        let mut bridge = Machine::serve_as(command).await;
+        let mut bridge = Machine::serve_as(command()).await;
         let answer = read(&mut bridge).await;
         assert!(answer.starts_with("login_refused: "), "{what}: {answer}");
         assert!(answer.contains("mcp-bridge doctor"), "{what}: {answer}");
         let said = bridge.leave().await;
         assert!(said.contains(expected), "{what}, {expected}: {said}");
         own_words(&said);
+        let status = command().arg("status").output().await.unwrap();
+        assert_eq!(status.status.code(), Some(code), "{what}: {status:?}");
+        let report = String::from_utf8(status.stdout).unwrap();
+        assert!(report.contains(expected), "{what}, {expected}: {report}");
     };
-    refused("no device", machine.copied().command(), "this machine has no TPM 2.0").await;
-    refused("another TPM", machine.copied_to(&other).command(), "another TPM").await;
-    let bare = Installation::without_helper();
+    let (bare, far) = (machine.copied(), machine.copied_to(&other));
+    refused("no device", &|| bare.command(), 10, "this machine has no TPM 2.0").await;
+    refused("another TPM", &|| far.command(), 13, "another TPM").await;
+    let alone = Installation::without_helper();
     let missing = "mcp-bridge-tpm is missing: install mcp-bridge-tpm beside mcp-bridge";
-    refused("no helper", machine.command_of(&bare), missing).await;
+    refused("no helper", &|| machine.command_of(&alone), 10, missing).await;
     // An empty file in the library's place keeps the loader from going on.
     let libraries = tempfile::tempdir().unwrap();
     fs::write(libraries.path().join("libtss2-esys.so.0"), "").unwrap();
-    let mut command = machine.command();
-    command.env("LD_LIBRARY_PATH", libraries.path());
-    refused("no library", command, "libtss2 is missing").await;
+    let without_library = || {
+        let mut command = machine.command();
+        command.env("LD_LIBRARY_PATH", libraries.path());
+        command
+    };
+    refused("no library", &without_library, 10, "libtss2 is missing").await;
 
-    // A device of others.
+    // A device of others, and whoever may not open it.
     let theirs = machine.copied();
     let device = theirs.home().join("tpmrm0");
     fs::write(&device, "").unwrap();
     fs::set_permissions(&device, fs::Permissions::from_mode(0o000)).unwrap();
     let theirs = theirs.reaching(format!("device:{}", device.display()));
-    let mut command = theirs.command_of(&bare);
-    if rustix::process::geteuid().is_root() {
-        for (path, _) in files(theirs.home()) {
-            for path in path.ancestors().take_while(|path| path.starts_with(theirs.home())) {
-                if path != device {
-                    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-                }
-            }
+    let is_root = rustix::process::geteuid().is_root();
+    for (path, _) in files(theirs.home()).iter().filter(|(path, _)| is_root && *path != device) {
+        for path in path.ancestors().take_while(|path| path.starts_with(theirs.home())) {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        command.uid(NOBODY).gid(NOBODY);
     }
-    refused("no permission", command, "sudo usermod -aG").await;
+    let unprivileged = || {
+        let mut command = theirs.command_of(&alone);
+        if is_root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    };
+    refused("no permission", &unprivileged, 11, "sudo usermod -aG").await;
     assert!(upstream.seen().is_empty());
 }
