@@ -65,7 +65,7 @@ pub(crate) async fn unseal_at(
     sealed: &SealedCredential,
     sealer: &dyn Sealer,
 ) -> Result<Credential, EnrolledError> {
-    unseal(sealed, sealer, &pin::options(place)?).await
+    unseal(sealed, sealer, &pin::options(place, sealed.header())?).await
 }
 
 /// Opens a container, and says so if it takes long: slow TPMs need seconds, and one without a

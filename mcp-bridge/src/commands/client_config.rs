@@ -97,6 +97,7 @@ fn entry(settings: &cli::Settings, environment: &Environment) -> Result<Entry, C
         (names::SECRET_ID_FILE, text(&settings.secret_id_file), true),
         (names::TOKEN_FILE, text(&settings.token_file), true),
         (names::CREDENTIAL, text(&settings.credential), true),
+        (names::PIN_FILE, text(&settings.pin_file), true),
         (names::WRAPPING_TOKEN_FILE, text(&settings.wrapping_token_file), true),
         (names::ROLE, settings.role.clone(), false),
         (names::TCTI, settings.tcti.clone(), false),

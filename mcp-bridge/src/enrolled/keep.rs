@@ -32,7 +32,7 @@ impl Protection {
     pub(super) fn of(header: &Header, place: &Enrolled) -> Result<Self, EnrolledError> {
         Ok(match (header.store, &header.tpm2) {
             (Store::Tpm2, Some(object)) => {
-                let pin = if object.policy.pin { pin::options(place)?.pin } else { None };
+                let pin = pin::options(place, header)?.pin;
                 Self::Tpm2(SealOptions { pcrs: object.policy.pcrs.clone(), pin })
             }
             (Store::Tpm2, None) => Self::Tpm2(SealOptions::default()),

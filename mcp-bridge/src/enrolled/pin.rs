@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use mcp_bridge_tpm::sealed::Header;
 use mcp_bridge_tpm::{CredentialError, CredentialFile, Pin, TpmError, UnsealOptions};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
@@ -16,25 +17,32 @@ use crate::private;
 /// The most that is read of a PIN's file or line, in bytes: more than a PIN may have.
 const MAX_BYTES: u64 = 128;
 
-/// What goes with an unsealing of a credential.
+/// What goes with the unsealing of a credential. Where it asks for no PIN, none is looked for.
 ///
 /// # Errors
 ///
 /// [`EnrolledError::PinFile`] if the file with the PIN can't be used.
-pub(super) fn options(place: &Enrolled) -> Result<UnsealOptions, EnrolledError> {
-    let pin = match &place.pin {
-        PinSource::None => None,
-        PinSource::File(path) => Some(from_file(path)?),
-        PinSource::Typed(pin) => Some(pin.copy()),
-    };
+pub(super) fn options(place: &Enrolled, header: &Header) -> Result<UnsealOptions, EnrolledError> {
+    let pin = if asks(header) { given(place)? } else { None };
     Ok(UnsealOptions { pin, force: place.last_try })
+}
+
+/// The PIN that the settings lead to, if they lead to one.
+fn given(place: &Enrolled) -> Result<Option<Pin>, EnrolledError> {
+    match &place.pin {
+        PinSource::None => Ok(None),
+        PinSource::File(path) => from_file(path).map(Some),
+        PinSource::Typed(pin) => Ok(Some(pin.copy())),
+    }
+}
+
+fn asks(header: &Header) -> bool {
+    header.tpm2.as_ref().is_some_and(|object| object.policy.pin)
 }
 
 /// Whether the credential that is kept there asks for a PIN.
 pub(crate) fn is_set(place: &Enrolled) -> bool {
-    CredentialFile::new(place.file.clone())
-        .read()
-        .is_ok_and(|sealed| sealed.header().tpm2.as_ref().is_some_and(|o| o.policy.pin))
+    CredentialFile::new(place.file.clone()).read().is_ok_and(|sealed| asks(sealed.header()))
 }
 
 /// Asks for the PIN of a kept credential if it needs one, nobody gives it, and a person is there.

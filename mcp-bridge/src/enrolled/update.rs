@@ -1,9 +1,7 @@
 //! Keeps the same credential another way: other registers, another PIN, another store.
 
 use mcp_bridge_tpm::sealed::Header;
-use mcp_bridge_tpm::{
-    CredentialError, CredentialFile, PcrSet, Pin, SealOptions, Sealer, Store, TpmError,
-};
+use mcp_bridge_tpm::{CredentialError, CredentialFile, PcrSet, Pin, SealOptions, Sealer, Store};
 
 use super::keep::{LOCK, Protection, put};
 use super::{EnrolledError, pin, unseal_at};
@@ -71,15 +69,9 @@ impl Change {
                 let pcrs = self.pcrs.or_else(|| policy.map(|policy| policy.pcrs.clone()));
                 let pin = match self.pin {
                     PinChange::Set(pin) => Some(pin),
-                    PinChange::Keep if policy.is_some_and(|policy| policy.pin) => {
-                        // Without one, the credential can't be opened either.
-                        Some(
-                            pin::options(place)?
-                                .pin
-                                .ok_or(CredentialError::Tpm(TpmError::PinMissing))?,
-                        )
-                    }
-                    PinChange::Keep | PinChange::Remove => None,
+                    // Without the PIN that is set, the credential can't be opened either.
+                    PinChange::Keep => pin::options(place, header)?.pin,
+                    PinChange::Remove => None,
                 };
                 Ok(Protection::Tpm2(SealOptions { pcrs: pcrs.unwrap_or_default(), pin }))
             }

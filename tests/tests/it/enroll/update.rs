@@ -79,6 +79,10 @@ async fn an_update_keeps_the_same_credential_another_way_or_leaves_it_alone() {
     assert_eq!(changed.status.code(), Some(0), "{changed:?}");
     let output = update(&["--pin-file", new, "--no-pin"]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // Nobody looks for a PIN that isn't asked for.
+    fs::remove_file(new).unwrap();
+    let status = machine.run(&["status", "--deep", "--pin-file", new], "").await;
+    assert_eq!(status.status.code(), Some(0), "{status:?}");
 }
 
 #[tokio::test]
