@@ -267,7 +267,8 @@ async fn the_agent_uses_what_it_cannot_read_and_nobody_else_does() {
     // Refused without having said a word. Root is nobody in particular, too.
     let mut stream = UnixStream::connect(host.socket()).await.unwrap();
     let mut said = String::new();
-    stream.read_to_string(&mut said).await.unwrap();
+    let all = tokio::time::timeout(LIMIT, stream.read_to_string(&mut said));
+    all.await.expect("a connection that is closed").unwrap();
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("not_permitted: user 0 "), "{said}");
     let mut stranger = Client::start(host.attach_command(STRANGER));
@@ -289,6 +290,8 @@ async fn the_agent_uses_what_it_cannot_read_and_nobody_else_does() {
     upstream.saw(3).await;
     signal(pid, Signal::TERM);
     until("the socket to go", async || (!host.socket().exists()).then_some(())).await;
+    let refused = two.call("proxy_read", read("/a")).await;
+    assert!(refused.text.ends_with("Try again in a few seconds."), "{}", refused.text);
     upstream.release();
     let answer = ToolResult::of(&one.answer(id).await);
     assert!(answer.text.starts_with("200 OK"), "{}", answer.text);
@@ -380,19 +383,23 @@ async fn what_could_be_somebody_elses_is_refused_and_what_isnt_there_is_named() 
     let socket = host.socket().display().to_string();
     assert!(text.contains(&socket) && text.contains("systemctl status"), "{text}");
 
+    let refused = async |mut command: Command| {
+        let output = tokio::time::timeout(LIMIT, command.output()).await.expect("an end").unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+
     // The holder doesn't begin where others could take its place, or its place is taken.
     fs::set_permissions(host.run.path(), Permissions::from_mode(0o777)).unwrap();
-    let output = host.holder(nobody).output().await.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{errors}");
+    let errors = refused(host.holder(nobody)).await;
     assert!(errors.contains("is writable by others (mode 777)"), "{errors}");
     fs::set_permissions(host.run.path(), Permissions::from_mode(0o755)).unwrap();
     let mut holder = host.hold(host.holder(nobody)).await;
-    let output = host.holder(nobody).output().await.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let mut second = host.holder(nobody);
+    second.args(["--allow-user", "0"]);
+    let errors = refused(second).await;
     assert!(errors.contains("another process serves there"), "{errors}");
-    let output = host.holder(nobody).args(["--allow-user", "0"]).output().await.unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no separation"), "{output:?}");
+    assert!(errors.contains("no separation: --allow-user root"), "{errors}");
 
     // The client that was there first needs nothing but to ask again.
     until("the handshake", async || {
