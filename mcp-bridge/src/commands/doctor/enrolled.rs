@@ -104,15 +104,16 @@ async fn tpm(object: &TpmObject, sealer: &dyn Sealer, report: &mut Report) -> Op
     };
     let kind = if info.maker.is_software() { "software or virtual" } else { "hardware" };
     let mut obstacle = (!info.has_parent_of(object)).then_some(TpmError::OtherTpm);
+    // Otherwise the obstacle's own line tells.
     let parent = if obstacle.is_none() {
-        "holds the storage key that the credential was sealed under"
+        "holds the storage key that the credential was sealed under; "
     } else {
-        "doesn't hold the storage key that the credential was sealed under: another TPM, or cleared"
+        ""
     };
     report.ok(
         LINK,
         format!(
-            "TPM of {} ({}, {kind}), firmware {}; {parent}; PIN: {}",
+            "TPM of {} ({}, {kind}), firmware {}; {parent}PIN: {}",
             info.maker.manufacturer,
             info.maker.vendor.trim(),
             info.maker.firmware,

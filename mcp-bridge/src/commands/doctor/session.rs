@@ -69,9 +69,10 @@ impl Report {
                 "login",
                 "Vault refused the credential",
                 Fault::VaultOperator,
-                "issue a new secret_id (vault write -f auth/approle/role/ROLE/secret-id) into the \
-                 secret_id file; or the role binds another address, or --auth-mount is another. \
-                 The line on stderr has Vault's own words",
+                "have an operator run mcp-bridge provision AGENT, and run mcp-bridge enroll --force; \
+                 where the secret_id lies in a file of yours, put a new one there. Or the role \
+                 binds another address, or --auth-mount is another. The line on stderr has Vault's \
+                 own words",
             ),
             SessionError::Login(
                 LoginError::Unreadable | LoginError::WrongPin | LoginError::TpmAway,
