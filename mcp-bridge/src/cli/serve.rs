@@ -28,7 +28,7 @@ pub(crate) struct Serve {
 #[command(after_help = ATTACH_AFTER_HELP)]
 pub(crate) struct Attach {
     /// The bridge's socket [default: /run/mcp-bridge/mcp-bridge.sock, or
-    /// /run/mcp-bridge/<this user>/mcp-bridge.sock] [env: MCP_BRIDGE_SOCKET]
+    /// /run/mcp-bridge/USER/mcp-bridge.sock] [env: MCP_BRIDGE_SOCKET]
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 }
