@@ -1,8 +1,10 @@
 # Who gives agents their place in Vault and takes it away: mcp-bridge provision and deprovision.
 # Defines no service, enters no secret of a service, makes no call.
 #
-# Whoever may write a policy may write any that begins so, and give it to a role that begins so: this
-# is an administrator's policy. The prefix keeps it off everybody else's policies and roles.
+# A token with this policy amounts to an administrator of its namespace: it may write any rules into a
+# policy whose name begins so, give that to a role that begins so, and log in; and it may tie a role's
+# alias to anybody's entity. The prefix keeps mistakes off other people's policies and roles, not
+# intent: guard the token as you guard an administrator's.
 
 path "sys/policies/acl/mcp-bridge-*" {
   capabilities = ["create", "read", "update", "delete"]
@@ -15,12 +17,20 @@ path "auth/approle/role/mcp-bridge-*" {
 }
 
 # The agent's identity, which the logs and the engine's rules name.
+# No policies and no aliases of its choice: these fields alone.
 path "identity/entity" {
   capabilities = ["create", "update"]
+  allowed_parameters = {
+    "name"     = []
+    "metadata" = []
+  }
 }
 
 path "identity/entity/name/*" {
   capabilities = ["read", "update"]
+  allowed_parameters = {
+    "disabled" = []
+  }
 }
 
 path "identity/entity/id/*" {

@@ -100,6 +100,8 @@ impl CommandError {
                 | OperatorError::Unreadable(_)
                 | OperatorError::NoAppRole(_)
                 | OperatorError::ForeignEntity(_)
+                | OperatorError::NotDisabled(_)
+                | OperatorError::Disabled(_)
                 | OperatorError::NothingToRestore(_) => Exit::Refused,
             },
             Self::Output => Exit::Unavailable,

@@ -47,6 +47,8 @@ pub(crate) enum Change {
     Enabled,
     /// It was made anew, as each time.
     Issued,
+    /// It is as it was, against what was asked for.
+    Failed,
 }
 
 impl Change {
@@ -61,6 +63,7 @@ impl Change {
             Self::Disabled => "disabled",
             Self::Enabled => "enabled",
             Self::Issued => "issued",
+            Self::Failed => "NOT DONE",
         }
     }
 }
@@ -99,8 +102,25 @@ pub(crate) enum OperatorError {
     /// A new agent was named without services.
     #[error("{0} isn't there yet: say which services it may call, --services a,b")]
     NoServices(String),
+    /// The entity can't be told to be the agent's, so it wasn't disabled.
+    #[error(
+        "the identity entity {0:?} doesn't say that mcp-bridge made it, so it wasn't disabled: \
+         tokens that were made before live on, without the policy. If it is the agent's: vault \
+         write identity/entity/name/{0} disabled=true"
+    )]
+    NotDisabled(String),
+    /// The agent was cut off, and what it had would serve again.
+    #[error(
+        "{0} is disabled, and its role is still there with every secret_id: somebody cut it off. \
+         mcp-bridge deprovision {0} removes them, so that it can be provisioned anew; mcp-bridge \
+         deprovision {0} --undo lets it go on as it was"
+    )]
+    Disabled(String),
     /// There is nothing to undo.
-    #[error("there is no entity {0:?}: nothing can be undone, run mcp-bridge provision")]
+    #[error(
+        "there is no entity {0:?} that mcp-bridge made: nothing can be undone, run mcp-bridge \
+         provision"
+    )]
     NothingToRestore(String),
 }
 
@@ -180,16 +200,10 @@ struct Alias {
 }
 
 impl Entity {
-    /// Reads the agent's entity; none if there is none.
+    /// Reads the entity with the agent's name, whoever made it; none if there is none.
     async fn of(desk: &Desk<'_>, agent: &AgentName) -> Result<Option<Self>, OperatorError> {
         let path = format!("identity/entity/name/{agent}");
-        let entity: Option<Self> = desk.read(&path, &format!("read the entity {agent}")).await?;
-        match entity {
-            Some(entity) if !entity.is_ours() => {
-                Err(OperatorError::ForeignEntity(agent.to_string()))
-            }
-            entity => Ok(entity),
-        }
+        desk.read(&path, &format!("read the entity {agent}")).await
     }
 
     fn is_ours(&self) -> bool {

@@ -132,7 +132,7 @@ fn command(operator: &Operator, agent: &Agent, provisioned: &Provisioned) -> Str
     if let Some(accessor) = provisioned.issued.as_ref().and_then(|i| i.accessor.as_ref()) {
         option("--accessor", accessor);
     }
-    if agent.self_rotate {
+    if provisioned.self_rotating {
         words.push("--self-rotate".to_owned());
     }
     words.join(" ")

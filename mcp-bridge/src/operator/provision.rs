@@ -18,15 +18,21 @@ pub(crate) struct Provisioned {
     pub(crate) steps: Vec<Step>,
     /// The role's id.
     pub(crate) role_id: String,
+    /// Whether its policy lets it replace its own secret_id.
+    pub(crate) self_rotating: bool,
     /// The new secret_id, if one was asked for.
     pub(crate) issued: Option<Issued>,
 }
 
 /// Brings Vault to what an agent needs, and issues a wrapped secret_id if `issue` says so.
 ///
+/// A disabled entity is replaced where the role is gone, and with it every secret_id: the tokens that
+/// were made under it stay dead.
+///
 /// # Errors
 ///
-/// [`OperatorError`]; what was done before stays, and the same command goes on from there.
+/// [`OperatorError::Disabled`] if the role is still there; else what was done before stays, and the
+/// same command goes on from there.
 pub(crate) async fn provision(
     desk: &Desk<'_>,
     mount: &Mount,
@@ -36,13 +42,25 @@ pub(crate) async fn provision(
     let mut steps = Vec::new();
     let method = auth_method(desk).await?;
     // Before anything is made under a name that is somebody else's.
-    let there = Entity::of(desk, &agent.name).await?;
-    steps.push(write_policy(desk, mount, agent).await?);
-    steps.push(write_role(desk, agent).await?);
+    let mut there = Entity::of(desk, &agent.name).await?;
+    if there.as_ref().is_some_and(|entity| !entity.is_ours()) {
+        return Err(OperatorError::ForeignEntity(agent.name.to_string()));
+    }
+    let role = read_role(desk, agent).await?;
+    if let Some(disabled) = there.take_if(|entity| entity.disabled) {
+        if role.is_some() {
+            return Err(OperatorError::Disabled(agent.name.to_string()));
+        }
+        // First, so that a command that is cut short meets no disabled entity beside a new role.
+        steps.push(remove_disabled(desk, agent, &disabled).await?);
+    }
+    let (step, self_rotating) = write_policy(desk, mount, agent).await?;
+    steps.push(step);
+    steps.push(write_role(desk, agent, role).await?);
     let role_id = role_id(desk, agent).await?;
     identify(desk, agent, there, (&method, &role_id), &mut steps).await?;
     let issued = if issue { Some(issue_secret_id(desk, agent, &mut steps).await?) } else { None };
-    Ok(Provisioned { steps, role_id, issued })
+    Ok(Provisioned { steps, role_id, self_rotating, issued })
 }
 
 /// Finds the accessor of AppRole's mount, which ties an alias to it.
@@ -66,11 +84,13 @@ async fn auth_method(desk: &Desk<'_>) -> Result<String, OperatorError> {
     }
 }
 
+/// Writes the policy, or adds to the one that is there; says whether the agent may replace its own
+/// secret_id then.
 async fn write_policy(
     desk: &Desk<'_>,
     mount: &Mount,
     agent: &Agent,
-) -> Result<Step, OperatorError> {
+) -> Result<(Step, bool), OperatorError> {
     #[derive(Deserialize)]
     struct Policy {
         policy: String,
@@ -78,15 +98,31 @@ async fn write_policy(
     let role = agent.name.role();
     let path = format!("sys/policies/acl/{role}");
     let there: Option<Policy> = desk.read(&path, &format!("read policy {role}")).await?;
-    if agent.services.is_empty() {
-        return match there {
-            Some(_) => Ok(Step { change: Change::Unchanged, object: format!("policy {role}") }),
-            None => Err(OperatorError::NoServices(agent.name.to_string())),
+    let rotation = rotation_policy(desk.auth_mount, &role);
+    let rotates = |text: &str| text.contains(&rotation);
+    let rotated = there.as_ref().is_some_and(|there| rotates(&there.policy));
+    let (mut text, mut object) = if agent.services.is_empty() {
+        let Some(there) = &there else {
+            return Err(OperatorError::NoServices(agent.name.to_string()));
         };
+        (there.policy.clone(), format!("policy {role}"))
+    } else {
+        let services = agent.services.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (
+            policy(mount, &agent.services, &agent.methods),
+            format!("policy {role}: {} on {}", agent.methods, services.join(", ")),
+        )
+    };
+    if agent.self_rotate && !rotates(&text) {
+        text.push_str(&rotation);
     }
-    let mut text = policy(mount, &agent.services, &agent.methods);
-    if agent.self_rotate {
-        text.push_str(&rotation_policy(desk.auth_mount, &role));
+    let self_rotating = rotates(&text);
+    if rotated && !self_rotating {
+        object.push_str(
+            "; it LOSES the right to replace its own secret_id, which --self-rotate keeps",
+        );
+    } else if self_rotating {
+        object.push_str("; it may replace its own secret_id");
     }
     let change = match there {
         Some(there) if there.policy == text => Change::Unchanged,
@@ -96,14 +132,22 @@ async fn write_policy(
     if change != Change::Unchanged {
         desk.write(&path, &json!({ "policy": text }), &format!("write policy {role}")).await?;
     }
-    let services = agent.services.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Ok(Step { change, object: format!("policy {role}: {} on {services}", agent.methods) })
+    Ok((Step { change, object }, self_rotating))
 }
 
-async fn write_role(desk: &Desk<'_>, agent: &Agent) -> Result<Step, OperatorError> {
+async fn read_role(desk: &Desk<'_>, agent: &Agent) -> Result<Option<Value>, OperatorError> {
     let role = agent.name.role();
     let path = format!("auth/{}/role/{role}", desk.auth_mount);
-    let there: Option<Value> = desk.read(&path, &format!("read role {role}")).await?;
+    desk.read(&path, &format!("read role {role}")).await
+}
+
+async fn write_role(
+    desk: &Desk<'_>,
+    agent: &Agent,
+    there: Option<Value>,
+) -> Result<Step, OperatorError> {
+    let role = agent.name.role();
+    let path = format!("auth/{}/role/{role}", desk.auth_mount);
     let wanted = role_fields(agent, there.is_none());
     let differs = |there: &Value| {
         wanted.iter().any(|(field, value)| !same(value, there.get(*field).unwrap_or(&Value::Null)))
@@ -171,22 +215,25 @@ async fn role_id(desk: &Desk<'_>, agent: &Agent) -> Result<String, OperatorError
     answer.map(|answer| answer.role_id).ok_or(OperatorError::Unreadable("a role_id"))
 }
 
+async fn remove_disabled(
+    desk: &Desk<'_>,
+    agent: &Agent,
+    disabled: &Entity,
+) -> Result<Step, OperatorError> {
+    let object = format!("the disabled entity {}", agent.name);
+    desk.delete(&format!("identity/entity/id/{}", disabled.id), &format!("remove {object}")).await?;
+    Ok(Step { change: Change::Removed, object })
+}
+
 /// Ties the role to an entity with the agent's name, so that logs and rules know who calls.
-///
-/// An entity that was disabled is replaced: the tokens that were made under it stay dead.
 async fn identify(
     desk: &Desk<'_>,
     agent: &Agent,
-    mut there: Option<Entity>,
+    there: Option<Entity>,
     (method, role_id): (&str, &str),
     steps: &mut Vec<Step>,
 ) -> Result<(), OperatorError> {
     let name = &agent.name;
-    if let Some(disabled) = there.take_if(|entity| entity.disabled) {
-        let what = format!("remove the disabled entity {name}");
-        desk.delete(&format!("identity/entity/id/{}", disabled.id), &what).await?;
-        steps.push(Step { change: Change::Removed, object: format!("the disabled entity {name}") });
-    }
     let object = format!("entity {name}");
     let (id, aliases) = match there {
         Some(entity) => {
