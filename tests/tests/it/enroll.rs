@@ -73,7 +73,7 @@ async fn a_sealed_credential_serves_after_a_reboot_and_on_no_other_machine() {
     let status = thief.run(&["status"], "").await;
     assert_eq!(status.status.code(), Some(13), "{status:?}");
     let report = text(&status.stdout);
-    assert!(report.contains("another TPM, or cleared"), "{report}");
+    assert!(report.contains("sealed by another TPM"), "{report}");
     // And where there is no TPM at all: what can't be known is said.
     let bare = Machine::new();
     let status = thief.run(&["status", "--tcti", &bare_tcti(&bare)], "").await;

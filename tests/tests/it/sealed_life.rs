@@ -87,7 +87,7 @@ async fn changed_registers_a_password_and_a_cleared_tpm_are_named_and_got_over()
     check(&call, 0, "").await;
 
     tpm.tool("tpm2_clear", &[]);
-    check(&["status"], 13, "another TPM, or cleared").await;
+    check(&["status"], 13, "sealed by another TPM").await;
     check(&call, 3, "or this one was cleared since").await;
     // No disaster: it is issued again.
     let output = machine.enroll(&agent(&world).await, &["--force"]).await;

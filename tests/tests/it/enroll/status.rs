@@ -25,7 +25,7 @@ async fn what_keeps_it_from_opening_is_told_without_trying_the_pin() {
     let nowhere = bare_tcti(&machine);
     for (tcti, status, facts) in [
         (&tpm.tcti(), 0, ["has counted 0 of 3", "as it was", "expires isn't known"]),
-        (&other.tcti(), 13, ["has counted 0 of 3", "another TPM, or cleared", "can't be told"]),
+        (&other.tcti(), 13, ["has counted 0 of 3", "sealed by another TPM", "can't be told"]),
         (&nowhere, 10, ["its maker, its storage key", "doesn't exist", "can't be told"]),
     ] {
         let output = machine.run(&["status", "--offline", "--tcti", tcti], "").await;
