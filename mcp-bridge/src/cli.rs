@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Rotate,
     /// Delete this machine's enrolled credential, in Vault too if it may
     #[cfg(unix)]
-    Forget,
+    Forget(Forget),
     /// Operator: give agents policy, role, identity and a wrapped secret_id in Vault
     Provision(Provision),
     /// Operator: take from an agent what it has in Vault; its tokens stop at once
@@ -122,6 +122,23 @@ pub(crate) struct Status {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// Arguments of `forget`.
+#[cfg(unix)]
+#[derive(Args, Debug)]
+#[command(after_help = FORGET_AFTER_HELP)]
+pub(crate) struct Forget {
+    /// Delete it also where it can't be opened now, and so ends nothing in Vault
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[cfg(unix)]
+const FORGET_AFTER_HELP: &str = "\
+It destroys the secret_id in Vault where it may (enrolled with --self-rotate), and else names each \
+one that lives on with the command that ends it. Where a PIN, a permission or patience would open \
+the credential, it is kept. Tokens of bridges that run live on for up to their lifetime: stop the \
+bridges.";
 
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]

@@ -24,9 +24,9 @@ pub(crate) mod tools;
 use std::future::Future;
 
 use crate::cli;
-#[cfg(unix)]
-use crate::config::CredentialSource;
-use crate::config::{Config, ConfigErrors, Environment, Log, Operator, OperatorToken, VaultServer};
+use crate::config::{
+    Config, ConfigErrors, CredentialSource, Environment, Log, Operator, OperatorToken, VaultServer,
+};
 use crate::error::CommandError;
 use crate::{logging, process};
 
@@ -59,6 +59,19 @@ fn prepare_operator(settings: &cli::Settings) -> Result<Operator, CommandError> 
     let operator = Operator::load(settings, &Environment::of_process())?;
     start(&operator.log, Some(&operator.vault))?;
     Ok(operator)
+}
+
+/// Refuses a wrapping token that is delivered for one start of a bridge: to look at something would
+/// use it up.
+fn spare_delivered(config: &Config) -> Result<(), CommandError> {
+    if !matches!(config.credential, CredentialSource::Delivered(_)) {
+        return Ok(());
+    }
+    Err(CommandError::Argument(
+        "the settings lead to a wrapping token, which serves one start of a bridge, and this would \
+         use it up: give another credential (--token-file, --credential)"
+            .to_owned(),
+    ))
 }
 
 fn start(log: &Log, vault: Option<&VaultServer>) -> Result<(), CommandError> {

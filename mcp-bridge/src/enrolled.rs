@@ -4,6 +4,7 @@ mod authority;
 mod enrol;
 mod error;
 mod keep;
+mod leftover;
 pub(crate) mod life;
 pub(crate) mod pin;
 mod rotate;
@@ -22,11 +23,12 @@ use crate::secret::{RoleId, SecretId};
 use crate::vault::{Kept, Opened, jitter};
 
 pub(crate) use authority::remove_copies;
-pub(crate) use enrol::{Enrolment, Former, enrol};
+pub(crate) use enrol::{Enrolment, enrol};
 pub(crate) use error::EnrolledError;
 pub(crate) use keep::{Protection, check_place};
+pub(crate) use leftover::{Leftover, destroy_command};
 pub(crate) use life::WARN;
-pub(crate) use rotate::{destroy, rotate};
+pub(crate) use rotate::{Asked, destroy, rotate};
 pub(crate) use update::{Change, PinChange, update};
 
 /// Opens the credential for one login.

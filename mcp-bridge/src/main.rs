@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
-use crate::error::Exit;
+use crate::error::{CommandError, Exit};
 
 /// Wipes what is freed: HTTP and JSON libraries hold answers and requests with secrets in buffers
 /// of their own, which nobody else can wipe.
@@ -43,8 +43,21 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
         }
     };
-    process::harden();
-    let outcome = match cli.command {
+    let outcome = drop_authorities().and_then(|()| {
+        process::harden();
+        run(cli)
+    });
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            process::report(&error);
+            error.exit().into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Exit, CommandError> {
+    match cli.command {
         None => commands::serve::run(&cli.settings, &cli::Serve::default()),
         Some(Command::Serve(arguments)) => commands::serve::run(&cli.settings, &arguments),
         #[cfg(unix)]
@@ -59,7 +72,7 @@ fn main() -> ExitCode {
         #[cfg(unix)]
         Some(Command::Rotate) => commands::rotate::run(&cli.settings),
         #[cfg(unix)]
-        Some(Command::Forget) => commands::forget::run(&cli.settings),
+        Some(Command::Forget(arguments)) => commands::forget::run(&cli.settings, &arguments),
         Some(Command::Provision(arguments)) => commands::provision::run(&cli.settings, &arguments),
         Some(Command::Deprovision(arguments)) => {
             commands::deprovision::run(&cli.settings, &arguments)
@@ -69,12 +82,42 @@ fn main() -> ExitCode {
         }
         Some(Command::Completions(arguments)) => commands::manual::completions(&arguments),
         Some(Command::Man(arguments)) => commands::manual::man(&arguments),
-    };
-    match outcome {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            process::report(&error);
-            error.exit().into()
-        }
     }
+}
+
+/// Starts this program again, as the same process, without the variables by which the TLS library
+/// would trust other authorities than the system's: whoever sets them would get the secret_id.
+/// `ca_cert` names others where the credential isn't bound to one.
+///
+/// # Errors
+///
+/// [`CommandError::Start`] if the program can't be started again.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn drop_authorities() -> Result<(), CommandError> {
+    use std::os::unix::process::CommandExt as _;
+    let set = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+    let set = set.into_iter().filter(|name| std::env::var_os(name).is_some()).collect::<Vec<_>>();
+    if set.is_empty() {
+        return Ok(());
+    }
+    process::note(&format!(
+        "mcp-bridge: ignored: {}; trusted are the system's authorities, or those of ca_cert",
+        set.join(", ")
+    ));
+    let refused = |_| CommandError::Start("SSL_CERT_FILE and SSL_CERT_DIR can't be left out");
+    let mut again = std::process::Command::new(std::env::current_exe().map_err(refused)?);
+    let mut arguments = std::env::args_os();
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    for name in set {
+        again.env_remove(name);
+    }
+    Err(refused(again.args(arguments).exec()))
+}
+
+/// Elsewhere the system itself judges certificates, whatever the environment says.
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+fn drop_authorities() -> Result<(), CommandError> {
+    Ok(())
 }

@@ -69,7 +69,7 @@ Exit status: 0 done; 2 wrong usage or configuration; 3 refused; 20 Vault can't b
 pub(crate) struct Deprovision {
     /// Name of the agent
     pub(crate) agent: String,
-    /// Enable the agent's identity again: its tokens that haven't ended serve again
+    /// Enable the agent's identity again, after a mistake
     #[arg(long)]
     pub(crate) undo: bool,
     /// Print JSON
@@ -79,5 +79,7 @@ pub(crate) struct Deprovision {
 
 const DEPROVISION_AFTER_HELP: &str = "\
 Disables the agent's identity first, so that each of its tokens stops at the next request; then \
-removes its role, its secret_ids and its policy. --undo enables the identity; role and policy come \
-back with mcp-bridge provision.";
+removes its role, its secret_ids and its policy. A step that fails keeps no other from being done.
+
+--undo enables the identity, and no more: tokens that haven't ended live again, without a policy that \
+lets them call. mcp-bridge provision gives policy and role back, and the machine enrols again.";

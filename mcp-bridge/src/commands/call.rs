@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::dry_run;
 use crate::catalog::Store;
 use crate::cli::{self, Output};
-use crate::config::OperatorToken;
+use crate::config::{CredentialSource, OperatorToken};
 use crate::error::{CallError, CommandError, Exit};
 use crate::process;
 use crate::proxy::{self, Answer, Payload, ProxyRequest};
@@ -28,6 +28,11 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Call) -> Result<Exi
     let config = super::prepare_with_pin(settings, OperatorToken::Fallback)?;
     let output = arguments.output;
     let dry = arguments.dry_run;
+    if dry {
+        super::spare_delivered(&config)?;
+    } else if let CredentialSource::Delivered(_) = config.credential {
+        tracing::warn!("this uses up the delivered wrapping token: another start needs another");
+    }
     super::block_on(async move {
         let store = Arc::new(Store::new(config));
         if dry {

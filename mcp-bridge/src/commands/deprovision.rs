@@ -40,7 +40,8 @@ pub(crate) fn run(
         outcome?;
         if arguments.undo && !arguments.json {
             process::note(&format!(
-                "Role and policy stay away until: mcp-bridge provision {agent} --services …"
+                "Role, secret_ids and policy stay gone, so nothing can be called yet: mcp-bridge \
+                 provision {agent} --services …, then mcp-bridge enroll --force on its machine"
             ));
         }
         Ok(Exit::Success)

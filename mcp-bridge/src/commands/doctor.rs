@@ -193,6 +193,9 @@ async fn vault_side(
         report.skip(rest(3));
         return Exit::CredentialRefused;
     }
+    if let CredentialSource::Delivered(delivered) = &config.credential {
+        return session::delivered(vault, delivered, report).await;
+    }
     let store = Store::new(config);
     let exit = session::links(&store, report).await;
     store.session().revoke().await;

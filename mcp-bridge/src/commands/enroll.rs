@@ -10,8 +10,8 @@ use mcp_bridge_tpm::{
 use secrecy::SecretString;
 
 use crate::cli::{self, EnrollStore};
-use crate::config::{Enrolled, Enrolling, Environment, PinSource, names};
-use crate::enrolled::{self, EnrolledError, Enrolment, Former, Protection};
+use crate::config::{Enrolled, Enrolling, Environment, Mount, PinSource, names};
+use crate::enrolled::{self, EnrolledError, Enrolment, Leftover, Protection};
 use crate::error::{CommandError, Exit};
 use crate::process;
 use crate::secret::{SecretError, WrappingToken};
@@ -27,6 +27,14 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Enroll) -> Result<E
     }
     let enrolling = Enrolling::load(settings, &Environment::of_process())?;
     super::start(&enrolling.log, Some(&enrolling.vault))?;
+    if enrolling.vault.is_plain_and_far() {
+        return Err(CommandError::Argument(
+            "Vault's address is plain http to another machine: whoever listens would read the \
+             wrapping token and the secret_id, so neither is sent. Give Vault's listener a \
+             certificate, and use https://"
+                .to_owned(),
+        ));
+    }
     let role_id = role_id(arguments.role_id.as_deref().unwrap_or_default())?;
     let protection = match arguments.store.unwrap_or(EnrollStore::Tpm2) {
         EnrollStore::Tpm2 => Protection::Tpm2(SealOptions {
@@ -41,7 +49,7 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Enroll) -> Result<E
         let sealer = enrolled::sealer(place)?;
         let locked =
             enrolled::check_place(&place.file, &protection, &*sealer, arguments.force).await?;
-        let (former, unknown) = former(place, &*sealer).await;
+        let (former, unknown) = former(place, arguments, &*sealer).await;
         let token = token(&enrolling)?;
         let enrolment = Enrolment {
             server: enrolling.vault.clone(),
@@ -60,7 +68,7 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Enroll) -> Result<E
             Some(at) => format!("expires in {} days", at.saturating_sub(enrolled::now()) / 86400),
             None => "never expires".to_owned(),
         };
-        let before = done.former.map(|former| told(&enrolment, &former)).or(unknown);
+        let before = done.former.map(|former| told(&former)).or(unknown);
         let text = format!(
             "enrolled: {} ({label}; {end})\nVault: {}\n{}next: mcp-bridge doctor; mcp-bridge \
              client-config CLIENT --install\n",
@@ -74,11 +82,21 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Enroll) -> Result<E
 }
 
 /// Opens the credential that is to be replaced; where that fails, says what therefore lives on.
-async fn former(place: &Enrolled, sealer: &dyn Sealer) -> (Option<Credential>, Option<String>) {
+async fn former(
+    place: &Enrolled,
+    arguments: &cli::Enroll,
+    sealer: &dyn Sealer,
+) -> (Option<Credential>, Option<String>) {
     if place.file.symlink_metadata().is_err() {
         return (None, None);
     }
     let opened = async {
+        // The file's PIN is the one to set: as a wrong one for the old credential it would count.
+        if arguments.pin && arguments.new_pin_file.is_none() && enrolled::pin::is_set(place) {
+            return Err(EnrolledError::Unfit(
+                "its PIN isn't known: --pin-file gives it where --new-pin-file gives the new one",
+            ));
+        }
         let sealed =
             CredentialFile::new(place.file.clone()).read().map_err(CredentialError::from)?;
         enrolled::unseal_at(place, &sealed, sealer).await
@@ -97,14 +115,10 @@ async fn former(place: &Enrolled, sealer: &dyn Sealer) -> (Option<Credential>, O
 }
 
 /// What became of the secret_id before, in words.
-fn told(enrolment: &Enrolment, former: &Former) -> String {
-    match former {
-        Former::Destroyed => "the secret_id before is destroyed in Vault\n".to_owned(),
-        Former::Alive { accessor, why } => format!(
-            "the secret_id before lives on in Vault ({why}); an operator ends it: vault write \
-             auth/{}/role/{}/secret-id-accessor/destroy secret_id_accessor={accessor}\n",
-            enrolment.mount, enrolment.role
-        ),
+fn told(leftovers: &[Leftover]) -> String {
+    match leftovers {
+        [] => "the secret_id before is destroyed in Vault\n".to_owned(),
+        leftovers => leftovers.iter().map(|one| format!("what was before: {one}\n")).collect(),
     }
 }
 
@@ -165,19 +179,31 @@ async fn label(
 
 /// Says what to set where a wrapping token comes at each start; keeps nothing.
 fn external(enrolling: &Enrolling) -> Result<Exit, CommandError> {
-    let address = enrolling.vault.names();
-    let text = format!(
+    let vault = &enrolling.vault;
+    let mut text = format!(
         "Nothing is stored. At each start of the bridge, deliver a fresh wrapping token of role {} \
-         in a file, and set for it:\n\n  {}={}\n  {}={}\n  {}=FILE with the role_id\n  \
-         {}=FILE with the wrapping token\n\nEach token serves one start: a second bridge needs \
-         another one. The secret_id stays in the bridge's memory while it runs.\n",
-        enrolling.role,
-        names::ADDRESS.variable,
-        address,
-        names::ROLE.variable,
-        enrolling.role,
-        names::ROLE_ID_FILE.variable,
-        names::WRAPPING_TOKEN_FILE.variable,
+         in a file, and set for it:\n\n",
+        enrolling.role
+    );
+    let ca_cert = vault.ca_cert.as_ref().map(|path| path.display().to_string());
+    let auth_mount = enrolling.auth_mount.as_str();
+    for (name, value) in [
+        (names::ADDRESS, Some(vault.names().replace(", ", ","))),
+        (names::NAMESPACE, vault.namespace.clone()),
+        (names::CA_CERT, ca_cert),
+        (names::TLS_SERVER_NAME, vault.server_name.clone()),
+        (names::AUTH_MOUNT, (auth_mount != Mount::APPROLE).then(|| auth_mount.to_owned())),
+        (names::ROLE, Some(enrolling.role.clone())),
+        (names::ROLE_ID_FILE, Some("FILE with the role_id".to_owned())),
+        (names::WRAPPING_TOKEN_FILE, Some("FILE with the wrapping token".to_owned())),
+    ] {
+        if let Some(value) = value {
+            text.push_str(&format!("  {}={value}\n", name.variable));
+        }
+    }
+    text.push_str(
+        "\nEach token serves one start: a second bridge needs another one, and mcp-bridge call uses \
+         one up too. The secret_id stays in the bridge's memory while it runs.\n",
     );
     process::output(text.as_bytes())?;
     Ok(Exit::Success)

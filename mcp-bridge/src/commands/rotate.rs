@@ -2,11 +2,11 @@
 
 use crate::cli;
 use crate::config::{CredentialSource, Enrolled, OperatorToken};
-use crate::enrolled;
+use crate::enrolled::{self, Asked};
 use crate::error::{CommandError, Exit};
 use crate::process;
 
-/// Replaces the secret_id.
+/// Replaces the secret_id, and destroys the one before if Vault lets it.
 ///
 /// # Errors
 ///
@@ -15,8 +15,9 @@ pub(crate) fn run(settings: &cli::Settings) -> Result<Exit, CommandError> {
     let place = place(settings)?;
     super::block_on(async move {
         let sealer = enrolled::sealer(&place)?;
-        let rotated = enrolled::rotate(&place, &*sealer, enrolled::now()).await?;
-        let text = match (rotated.is_new, rotated.kept.expires_at) {
+        let asked = Asked::ByPerson { at: enrolled::now() };
+        let rotated = enrolled::rotate(&place, &*sealer, asked).await?;
+        let mut text = match (rotated.is_new, rotated.kept.expires_at) {
             (false, _) => "another process has just replaced it".to_owned(),
             (true, None) => "replaced; the new one never expires".to_owned(),
             (true, Some(at)) => {
@@ -24,7 +25,18 @@ pub(crate) fn run(settings: &cli::Settings) -> Result<Exit, CommandError> {
                 format!("replaced; the new one expires in {days} days")
             }
         };
-        process::output(format!("{text}\n").as_bytes())?;
+        text.push_str(match (rotated.is_new, rotated.leftovers.as_slice()) {
+            (false, _) if rotated.kept.has_previous => {
+                "; the one before logs in for some minutes yet: mcp-bridge status names it"
+            }
+            (true, []) => "; the one before is destroyed in Vault",
+            (false, _) | (true, _) => "",
+        });
+        text.push('\n');
+        for leftover in &rotated.leftovers {
+            text.push_str(&format!("STILL VALID: {leftover}\n"));
+        }
+        process::output(text.as_bytes())?;
         Ok(Exit::Success)
     })
 }

@@ -14,6 +14,7 @@ use crate::tools::{Tools, instructions, overview};
 /// [`CommandError`] if the settings can't be used or Vault can't answer.
 pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Tools) -> Result<Exit, CommandError> {
     let config = super::prepare_with_pin(settings, OperatorToken::Ignored)?;
+    super::spare_delivered(&config)?;
     let json = arguments.json;
     super::block_on(async move {
         let store = Store::new(config);

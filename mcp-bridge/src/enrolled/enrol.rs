@@ -1,12 +1,14 @@
 //! Turns a wrapping token into a kept credential: check first, spend last, believe nothing unread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mcp_bridge_tpm::credential::VaultBinding;
 use mcp_bridge_tpm::{Credential, LockedFile, Sealer};
 use secrecy::SecretString;
 
 use super::keep::{Protection, put, same_role};
+use super::leftover::{Leftover, accessors, destroy_command, why};
 use super::rotate::destroy_one;
 use super::{EnrolledError, authority, now};
 use crate::config::{Mount, VaultServer};
@@ -41,22 +43,8 @@ pub(crate) struct Enrolment {
 pub(crate) struct Done {
     /// When the secret_id expires, in seconds since 1970; none if never.
     pub(crate) expires_at: Option<u64>,
-    /// What became of the secret_id before, if it is known.
-    pub(crate) former: Option<Former>,
-}
-
-/// What became of the secret_id that was replaced.
-#[derive(Debug)]
-pub(crate) enum Former {
-    /// Vault knows it no more.
-    Destroyed,
-    /// It serves until it expires or somebody destroys it by its accessor.
-    Alive {
-        /// The accessor.
-        accessor: String,
-        /// Why it wasn't destroyed.
-        why: String,
-    },
+    /// What lives on of the secret_ids before; none if it isn't known what was there.
+    pub(crate) former: Option<Vec<Leftover>>,
 }
 
 /// Checks the wrapping token, unwraps, logs in once, and keeps the credential.
@@ -66,8 +54,8 @@ pub(crate) enum Former {
 ///
 /// # Errors
 ///
-/// [`EnrolledError`]. Up to [`EnrolledError::Wrapping`] nothing is spent; later errors name the
-/// accessor of what was.
+/// [`EnrolledError`]. Up to [`EnrolledError::Wrapping`] nothing is spent;
+/// [`EnrolledError::Spent`] names the accessor of what was.
 pub(crate) async fn enrol(
     enrolment: &Enrolment,
     place: &LockedFile,
@@ -90,8 +78,23 @@ pub(crate) async fn enrol(
     };
     let issued_at = now();
     let unwrapped = unwrap(&client, token, accessor).await.map_err(tampered)?;
+    let role = (enrolment.mount.as_str(), enrolment.role.as_str());
+    let command = destroy_command(role.0, role.1, &unwrapped.accessor);
+    keep(enrolment, place, sealer, &client, (unwrapped, issued_at, pinned))
+        .await
+        .map_err(|error| EnrolledError::Spent { error: Box::new(error), command })
+}
+
+/// Logs in once with what was unwrapped, and keeps it.
+async fn keep(
+    enrolment: &Enrolment,
+    place: &LockedFile,
+    sealer: &dyn Sealer,
+    client: &Arc<Client>,
+    (unwrapped, issued_at, ca_sha256): (Unwrapped, u64, Option<String>),
+) -> Result<Done, EnrolledError> {
     check_uses(&unwrapped)?;
-    let login = log_in_once(&client, enrolment, &unwrapped).await?;
+    let login = log_in_once(client, enrolment, &unwrapped).await?;
     let expires_at = unwrapped.lifetime.map(|lifetime| issued_at + lifetime.as_secs());
     let addresses = enrolment.server.addresses.iter().map(ToString::to_string);
     let credential = Credential {
@@ -106,7 +109,7 @@ pub(crate) async fn enrol(
             address: addresses.collect::<Vec<_>>().join(","),
             namespace: enrolment.server.namespace.clone(),
             auth_mount: enrolment.mount.to_string(),
-            ca_sha256: pinned,
+            ca_sha256,
             tls_server_name: enrolment.server.server_name.clone(),
         },
         previous_accessor: None,
@@ -119,40 +122,29 @@ pub(crate) async fn enrol(
         Some(_) | None => None,
     };
     end(login).await;
-    if kept.is_err() {
-        tracing::error!(
-            accessor = credential.secret_id_accessor,
-            "the secret_id was unwrapped and is lost: have it destroyed by its accessor"
-        );
-    }
     kept.map(|()| Done { expires_at, former })
 }
 
-/// Destroys what was replaced, if it is of the same role.
+/// Destroys what was replaced, if it is of the same role; gives what lives on.
 async fn destroy_former(
     login: &Login,
     enrolment: &Enrolment,
     new: &Credential,
     former: &Credential,
-) -> Former {
-    let accessor = former.secret_id_accessor.clone();
-    if !same_role(new, former) {
-        let why = format!("it is of another role or server, {}", former.vault.address);
-        return Former::Alive { accessor, why };
-    }
-    for accessor in former.previous_accessor.iter().chain([&former.secret_id_accessor]) {
-        let outcome = destroy_one(login, &enrolment.mount, &enrolment.role, accessor).await;
-        if let Err(error) = outcome {
-            let forbidden = matches!(error, EnrolledError::Refused { status: 403, .. });
-            let why = if forbidden {
-                "this machine may not destroy it".to_owned()
-            } else {
-                error.to_string()
-            };
-            return Former::Alive { accessor: accessor.clone(), why };
+) -> Vec<Leftover> {
+    let mut leftovers = Vec::new();
+    for accessor in accessors(former) {
+        if !same_role(new, former) {
+            let why = format!("it is of another role or server, {}", former.vault.address);
+            leftovers.push(Leftover::new(former, None, accessor, why));
+            continue;
+        }
+        let role = &enrolment.role;
+        if let Err(error) = destroy_one(login, &enrolment.mount, role, accessor).await {
+            leftovers.push(Leftover::new(former, Some(role), accessor, why(&error)));
         }
     }
-    Former::Destroyed
+    leftovers
 }
 
 /// Refuses a secret_id that can't be kept, and tells of one that won't last.
@@ -175,25 +167,30 @@ pub(super) fn check_uses(unwrapped: &Unwrapped) -> Result<(), EnrolledError> {
     }
 }
 
-/// Proves that Vault takes the credential.
+/// Proves that Vault takes the credential; a Vault that is away for a moment is asked again, since
+/// the wrapping token is spent.
 async fn log_in_once(
     client: &Arc<Client>,
     enrolment: &Enrolment,
     unwrapped: &Unwrapped,
 ) -> Result<Login, EnrolledError> {
-    let refused = |error| {
-        if error == LoginError::Refused {
-            tracing::error!(
-                accessor = unwrapped.accessor,
-                "the secret_id was unwrapped but isn't accepted: have it destroyed by its accessor"
-            );
-        }
-        EnrolledError::Login { error, advice: WRONG_ROLE }
-    };
     let unusable = |_| EnrolledError::Unusable("role_id or secret_id is no text of one line");
     let role_id = RoleId::new(&enrolment.role_id).map_err(unusable)?;
     let secret_id = SecretId::new(&unwrapped.secret_id).map_err(unusable)?;
-    approle(client, &enrolment.mount, &role_id, &secret_id).await.map_err(refused)
+    let mut pauses = LOGIN_PAUSES.into_iter();
+    loop {
+        match (approle(client, &enrolment.mount, &role_id, &secret_id).await, pauses.next()) {
+            (Ok(login), _) => return Ok(login),
+            (Err(LoginError::Unavailable(why)), Some(pause)) => {
+                tracing::warn!("{why}; trying again");
+                tokio::time::sleep(pause).await;
+            }
+            (Err(error), _) => {
+                let advice = if error == LoginError::Refused { WRONG_ROLE } else { "" };
+                return Err(EnrolledError::Login { error, advice });
+            }
+        }
+    }
 }
 
 /// Ends a token that only proved something.
@@ -204,5 +201,8 @@ pub(super) async fn end(login: Login) {
     }
 }
 
+/// Between the logins that prove the credential.
+const LOGIN_PAUSES: [Duration; 3] =
+    [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
 const WRONG_ROLE: &str = ". Is --role-id this role's, and may it log in from this machine's \
                           network? Run mcp-bridge provision for another wrapping token";

@@ -91,6 +91,23 @@ pub(crate) enum EnrolledError {
         /// The accessor of the one that was unwrapped.
         accessor: String,
     },
+    /// It failed after the wrapping token was spent.
+    #[error(
+        "{error}\nThe wrapping token is used up, and its secret_id lives on and isn't kept here. \
+         Tell an operator to destroy it, and to provision again: {command}"
+    )]
+    Spent {
+        /// What failed.
+        error: Box<Self>,
+        /// The command that destroys the secret_id.
+        command: String,
+    },
+    /// The credential can't be opened, which may pass, so it isn't deleted.
+    #[error(
+        "{0}\nNothing was deleted, since the credential alone knows the accessor that ends its \
+         secret_id: mend that first, or delete it unread with --force"
+    )]
+    NotForgotten(Box<Self>),
     /// The credential was enrolled without the right to replace itself.
     #[error(
         "this credential may not replace itself. An operator runs mcp-bridge provision AGENT \
@@ -105,25 +122,33 @@ pub(crate) enum EnrolledError {
 impl EnrolledError {
     /// Puts the command that revokes a secret_id behind what is wrong with its token.
     pub(crate) fn wrapping(error: WrappingError, path: &str, accessor: Option<&str>) -> Self {
-        let place = path.trim_end_matches("/secret-id");
+        let revoke = |accessor: &str| {
+            let place = path.trim_end_matches("/secret-id");
+            format!("vault write {place}/secret-id-accessor/destroy secret_id_accessor={accessor}")
+        };
         let advice = match (&error, accessor) {
             (WrappingError::Unavailable(why), _) => {
                 format!("{} The wrapping token wasn't used", tls(*why))
             }
+            (WrappingError::NoVault(_), accessor) => format!(
+                " Is the address right, and the namespace? The wrapping token was shown to that \
+                 server: unless it is your own Vault, tell an operator to revoke what it holds: \
+                 {}. Else mend the address and run the command again",
+                revoke(accessor.unwrap_or("ACCESSOR"))
+            ),
             (WrappingError::Lost(_), accessor) => format!(
                 " Run the command again; if the token was used, tell an operator to end what it \
-                 held and to provision again: vault write {place}/secret-id-accessor/destroy \
-                 secret_id_accessor={}",
-                accessor.unwrap_or("ACCESSOR")
+                 held and to provision again: {}",
+                revoke(accessor.unwrap_or("ACCESSOR"))
             ),
             (_, Some(accessor)) => format!(
-                " Tell an operator to revoke it, and to find out who was there: vault write \
-                 {place}/secret-id-accessor/destroy secret_id_accessor={accessor}"
+                " Tell an operator to revoke it, and to find out who was there: {}",
+                revoke(accessor)
             ),
             (_, None) => format!(
                 " Tell an operator to revoke it by its accessor, which mcp-bridge provision \
-                 printed, and to find out who was there: vault write \
-                 {place}/secret-id-accessor/destroy secret_id_accessor=ACCESSOR"
+                 printed, and to find out who was there: {}",
+                revoke("ACCESSOR")
             ),
         };
         Self::Wrapping { error, advice }
@@ -140,6 +165,24 @@ impl EnrolledError {
                     | TpmError::NotStarted
             ))
         )
+    }
+
+    /// Whether what keeps the credential from being opened may be mended, by a PIN, a permission or
+    /// patience: then it isn't lost.
+    pub(crate) fn is_mendable(&self) -> bool {
+        self.is_passing()
+            || self.is_about_a_try()
+            || matches!(
+                self,
+                Self::PinFile { .. }
+                    | Self::NoTerminal
+                    | Self::Kept(CredentialError::Tpm(
+                        TpmError::PinMissing
+                            | TpmError::NoPermission { .. }
+                            | TpmError::HelperMissing { .. }
+                            | TpmError::LibraryMissing { .. }
+                    ))
+            )
     }
 
     /// Whether a PIN was refused: the TPM has counted it, so nothing may try it again by itself.
@@ -167,12 +210,14 @@ impl EnrolledError {
             Self::Unusable(_) | Self::Authority { .. } | Self::AuthorityWrite | Self::Mismatch => {
                 Exit::Store(FILE)
             }
+            Self::Spent { error, .. } | Self::NotForgotten(error) => error.exit(),
             Self::PinFile { .. } => Exit::Store(PIN),
             Self::Exists(_) | Self::NotSelfRotating | Self::NoTerminal | Self::Unfit(_) => {
                 Exit::Usage
             }
             Self::Wrapping {
-                error: WrappingError::Unavailable(_) | WrappingError::Lost(_),
+                error:
+                    WrappingError::Unavailable(_) | WrappingError::NoVault(_) | WrappingError::Lost(_),
                 ..
             }
             | Self::Refused { status: 500.., .. }

@@ -221,7 +221,8 @@ async fn remove_disabled(
     disabled: &Entity,
 ) -> Result<Step, OperatorError> {
     let object = format!("the disabled entity {}", agent.name);
-    desk.delete(&format!("identity/entity/id/{}", disabled.id), &format!("remove {object}")).await?;
+    desk.delete(&format!("identity/entity/id/{}", disabled.id), &format!("remove {object}"))
+        .await?;
     Ok(Step { change: Change::Removed, object })
 }
 

@@ -215,6 +215,7 @@ async fn delivered(client: &Arc<Client>, delivered: &Delivered) -> Result<Login,
 fn unwrapping(error: WrappingError) -> LoginError {
     match error {
         WrappingError::Unavailable(why) | WrappingError::Lost(why) => LoginError::Unavailable(why),
+        WrappingError::NoVault(status) => LoginError::Unavailable(Unavailable::Failing(status)),
         WrappingError::Spent
         | WrappingError::Rewrapped
         | WrappingError::Custom

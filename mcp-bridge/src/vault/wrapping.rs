@@ -8,7 +8,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::login::{unanswered, unavailable};
-use super::{Client, Reply, Request, Unavailable, data};
+use super::{Client, Reply, Request, Unavailable, data, refusal};
 use crate::config::Mount;
 use crate::secret::WrappingToken;
 
@@ -43,6 +43,9 @@ pub(crate) enum WrappingError {
     /// Vault can't be asked.
     #[error("{0}")]
     Unavailable(Unavailable),
+    /// What answered isn't Vault, or doesn't serve wrapping tokens there.
+    #[error("what answers at Vault's address (HTTP {0}) isn't Vault, or has no such namespace.")]
+    NoVault(u16),
     /// Vault knows no such token: it was used, it expired, or it never was one.
     #[error(
         "the wrapping token is not valid: it was used already, its minutes have passed, or it is \
@@ -126,10 +129,19 @@ pub(crate) async fn check(
     let request = Request::post("sys/wrapping/lookup", body.as_bytes().to_vec()).asking_on();
     let reply = client.send(&request, None).await.map_err(lost)?;
     if reply.status != 200 {
-        return Err(invalid(&reply, WrappingError::Unavailable));
+        return Err(match unavailable(&reply) {
+            _ if is_spent(&reply) => WrappingError::Spent,
+            Unavailable::Failing(status @ ..500) => WrappingError::NoVault(status),
+            why @ (Unavailable::Failing(_)
+            | Unavailable::NoConnection(_)
+            | Unavailable::Sealed
+            | Unavailable::Standby
+            | Unavailable::NotMounted
+            | Unavailable::TlsFiles) => WrappingError::Unavailable(why),
+        });
     }
     let Some(LookUp { creation_path }) = data(&reply.body) else {
-        return Err(WrappingError::Unavailable(Unavailable::Failing(reply.status)));
+        return Err(WrappingError::NoVault(reply.status));
     };
     match creation_path.as_str() {
         path if path == expected => Ok(()),
@@ -170,7 +182,8 @@ pub(crate) async fn unwrap(
         }
     })?;
     if reply.status != 200 {
-        return Err(invalid(&reply, WrappingError::Lost));
+        let lost = || WrappingError::Lost(unavailable(&reply));
+        return Err(if is_spent(&reply) { WrappingError::Spent } else { lost() });
     }
     let secret: SecretId = data(&reply.body).ok_or(WrappingError::NoSecretId)?;
     if accessor.is_some_and(|accessor| accessor != secret.secret_id_accessor) {
@@ -189,12 +202,14 @@ fn lost(lost: super::Lost) -> WrappingError {
     WrappingError::Unavailable(unanswered(lost))
 }
 
-/// Vault answers 400 to a wrapping token that it doesn't know, and 403 to one that it forgot; what
-/// any other answer means depends on what was asked.
-fn invalid(reply: &Reply, failed: fn(Unavailable) -> WrappingError) -> WrappingError {
+/// Whether Vault itself says that it doesn't know a wrapping token: 400 with a text of its own, or 403
+/// to one that it forgot. Another server at its address, or a wrong namespace, says neither.
+fn is_spent(reply: &Reply) -> bool {
+    let (_, text) = refusal(&reply.body);
     match reply.status {
-        400 | 403 | 404 => WrappingError::Spent,
-        _ => failed(unavailable(reply)),
+        400 => text.contains("wrapping token is not valid"),
+        403 => !text.is_empty(),
+        _ => false,
     }
 }
 

@@ -16,6 +16,9 @@ use crate::sealed::{MAX_FILE_BYTES, SealedCredential};
 /// How often a taken lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
+/// What the name of a file ends in that is to take the credential's place.
+const NEW: &str = ".new";
+
 /// A failure of the file that keeps the credential, or of what is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -122,6 +125,13 @@ impl CredentialFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Tells whether anything of a credential is there: the file, or a new one that was never put in
+    /// its place.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.path.symlink_metadata().is_ok() || self.beside(NEW).symlink_metadata().is_ok()
     }
 
     /// Reads the container. A reader needs no lock: the file is replaced whole.
@@ -234,7 +244,7 @@ impl LockedFile {
     ///
     /// [`FileError::Io`].
     pub fn write(&self, credential: &SealedCredential) -> Result<(), FileError> {
-        let new = self.file.beside(".new");
+        let new = self.file.beside(NEW);
         let write = || -> io::Result<()> {
             // Left by a program that was killed in the middle; the lock says that it is gone.
             remove_if_there(&new)?;
@@ -251,14 +261,15 @@ impl LockedFile {
         self.sync_folder()
     }
 
-    /// Deletes the file, if it is there.
+    /// Deletes the file, and what a program that was killed left beside it, as far as they are there.
     ///
     /// # Errors
     ///
     /// [`FileError::Io`].
     pub fn remove(&self) -> Result<(), FileError> {
-        remove_if_there(&self.file.path)
-            .map_err(|error| failed(&self.file.path, "deleted", error))?;
+        for path in [&self.file.path, &self.file.beside(NEW)] {
+            remove_if_there(path).map_err(|error| failed(path, "deleted", error))?;
+        }
         self.sync_folder()
     }
 

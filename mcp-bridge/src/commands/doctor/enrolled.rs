@@ -1,5 +1,8 @@
 //! Checks the enrolled credential: its file, what protects it, and how long it serves.
 
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+
 use mcp_bridge_tpm::object::Lockout;
 use mcp_bridge_tpm::pcr::describe;
 use mcp_bridge_tpm::sealed::Store;
@@ -173,7 +176,7 @@ fn lockout(lockout: Lockout, pin: bool, report: &mut Report) {
 fn users(report: &mut Report) {
     let user = rustix::process::geteuid();
     // Root is told of by itself.
-    if user.is_root() || is_system_user(user.as_raw()) {
+    if user.is_root() || holds(user.as_raw()) {
         return;
     }
     report.warn(
@@ -189,10 +192,15 @@ fn users(report: &mut Report) {
     );
 }
 
-/// Whether a uid is a service's, not a person's (systemd's "Users, Groups, UIDs and GIDs": below
-/// 1000, or dynamic).
-fn is_system_user(uid: u32) -> bool {
-    uid < 1000 || (61184..=65519).contains(&uid)
+/// Whether a user has a socket where holders put theirs (mcp-bridge@.service), and so is apart from
+/// the agents.
+fn holds(user: u32) -> bool {
+    let run = Path::new("/run/mcp-bridge");
+    let folders = std::fs::read_dir(run).into_iter().flatten().flatten().map(|entry| entry.path());
+    folders.chain([run.to_owned()]).any(|folder| {
+        let socket = folder.join("mcp-bridge.sock").symlink_metadata();
+        socket.is_ok_and(|data| data.file_type().is_socket() && data.uid() == user)
+    })
 }
 
 /// Tells what the opened credential says: expiry, server, and settings that say otherwise.
@@ -222,6 +230,9 @@ fn opened(
             credential.secret_id_accessor,
         ),
     );
+    if let Some(previous) = &credential.previous_accessor {
+        before(credential, previous, report);
+    }
     if let Some(ignored) = enrolled::ignored(place, &server) {
         report.warn(LINK, ignored, Fault::ThisMachine, "unset them");
     }
@@ -242,6 +253,19 @@ fn opened(
         }
     }
     Ok(server)
+}
+
+/// Tells of the secret_id before, which logs in too until it is destroyed.
+fn before(credential: &Credential, previous: &str, report: &mut Report) {
+    let text = format!("the secret_id before it logs in too, accessor {previous}");
+    let age = enrolled::now().saturating_sub(credential.issued_at);
+    if age < 2 * enrolled::life::SETTLED.as_secs() {
+        report.ok(LINK, format!("{text}: a bridge that runs destroys it soon"));
+        return;
+    }
+    let role = credential.role_name.as_deref().unwrap_or("ROLE");
+    let command = enrolled::destroy_command(&credential.vault.auth_mount, role, previous);
+    report.warn(LINK, text, Fault::VaultOperator, command);
 }
 
 /// What mends it: no new credential where the old one is only out of reach.

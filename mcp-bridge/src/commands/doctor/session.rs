@@ -3,9 +3,11 @@
 use serde::Deserialize;
 
 use crate::catalog::{Catalog, HealthState, Store};
+use crate::config::{Delivered, VaultServer};
 use crate::error::{CallError, Exit};
 use crate::proxy::policy_flags;
-use crate::vault::{self, LoginError, Request, SessionError, Unavailable};
+use crate::secret::WrappingToken;
+use crate::vault::{self, Client, LoginError, Request, SessionError, Unavailable, WrappingError};
 
 use super::super::report::{Fault, Report};
 
@@ -20,6 +22,41 @@ struct Token {
     num_uses: u64,
     policies: Vec<String>,
     identity_policies: Vec<String>,
+}
+
+/// Looks a delivered wrapping token up: a login would use up what the next start of a bridge needs.
+pub(super) async fn delivered(
+    vault: &VaultServer,
+    delivered: &Delivered,
+    report: &mut Report,
+) -> Exit {
+    // Whether it can be read has been told.
+    let Ok(token) = WrappingToken::from_file(&delivered.token) else {
+        return Exit::CredentialRefused;
+    };
+    let path = vault::issuing_path(&delivered.mount, &delivered.role);
+    let exit = match vault::check(&Client::new(vault.clone()), &token, &path).await {
+        Ok(()) => {
+            let text = "the delivered wrapping token is good for one login, and wasn't used";
+            report.ok("login", text);
+            Exit::Success
+        }
+        Err(error @ (WrappingError::Unavailable(_) | WrappingError::NoVault(_))) => {
+            report.fail("login", error.to_string(), Fault::Network, "see Vault's own log");
+            Exit::VaultUnreachable
+        }
+        Err(error) => {
+            report.fail(
+                "login",
+                error.to_string(),
+                Fault::VaultOperator,
+                "where a bridge runs, it has used it; another start needs another token",
+            );
+            Exit::CredentialRefused
+        }
+    };
+    report.skip(&["mount", "policy", "services"]);
+    exit
 }
 
 /// Tries the links from the login on, until one breaks.

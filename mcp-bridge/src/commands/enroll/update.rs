@@ -42,8 +42,10 @@ pub(super) fn run(settings: &cli::Settings, arguments: &cli::Enroll) -> Result<E
         let mut text = format!("kept anew: {} ({label})\n", place.file.display());
         if was_plain && !matches!(protection, enrolled::Protection::PlainFile) {
             text.push_str(
-                "it stood in clear until now, and copies may exist: have it replaced (mcp-bridge \
-                 rotate, or enroll --force)\n",
+                "it stood in clear until now. If somebody may have a copy, have an operator run \
+                 mcp-bridge deprovision AGENT, which ends it and every token made with it, then \
+                 provision, and run enroll --force; else mcp-bridge rotate, where it may, is \
+                 enough\n",
             );
         }
         process::output(text.as_bytes())?;
