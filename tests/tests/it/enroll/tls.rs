@@ -31,6 +31,13 @@ fn certify(folder: &Path) -> String {
     authority.pem()
 }
 
+/// The wrapping token, for a command's stdin.
+fn token_file(machine: &Machine, token: &str) -> fs::File {
+    let file = machine.home().join("wrapping_token");
+    fs::write(&file, token).unwrap();
+    fs::File::open(file).unwrap()
+}
+
 #[tokio::test]
 async fn the_authority_and_the_name_of_the_enrolment_are_the_only_ones_trusted() {
     let mut world = World::start_on(Storage::Raft).await;
@@ -66,6 +73,13 @@ async fn the_authority_and_the_name_of_the_enrolment_are_the_only_ones_trusted()
     let command = provisioned.command();
     assert!(command.contains(&NAME.to_owned()), "{command:?}");
 
+    // Where nothing is kept, the settings say all of it.
+    let output = machine.enroll(&provisioned, &["--store", "external"]).await;
+    let settings = text(&output.stdout);
+    for setting in [format!("VAULT_CACERT={}", ca.display()), format!("_SERVER_NAME={NAME}")] {
+        assert!(settings.contains(&setting), "{output:?}");
+    }
+
     // Without the name, the address isn't in the certificate: nothing is spent.
     let mut nameless = command.iter().map(String::as_str).collect::<Vec<_>>();
     let at = nameless.iter().position(|word| *word == "--tls-server-name").unwrap();
@@ -74,6 +88,17 @@ async fn the_authority_and_the_name_of_the_enrolment_are_the_only_ones_trusted()
     let output = machine.run(&nameless, provisioned.token()).await;
     assert_eq!(output.status.code(), Some(20), "{output:?}");
     assert!(text(&output.stderr).contains("is for another name"), "{output:?}");
+    // Nor does the environment name an authority.
+    let at = command.iter().position(|word| *word == "--ca-cert").unwrap();
+    let mut trusting = machine.command();
+    trusting.env("SSL_CERT_FILE", &ca).env("SSL_CERT_DIR", machine.home());
+    trusting.args(&command[..at]).args(&command[at + 2..]).args(PLAIN);
+    trusting.stdin(token_file(&machine, provisioned.token()));
+    let output = trusting.output().await.unwrap();
+    assert_eq!(output.status.code(), Some(20), "{output:?}");
+    let errors = text(&output.stderr);
+    assert!(errors.contains("ignored: SSL_CERT_FILE, SSL_CERT_DIR;"), "{errors}");
+    assert!(errors.contains("unknown issuer") || errors.contains("authority"), "{errors}");
     let output = machine.enroll(&provisioned, &PLAIN).await;
     assert!(output.status.success(), "{output:?}");
 
