@@ -4,8 +4,11 @@
 //! MCP client starts instead, as the agent's user. They share a Unix socket and, on each connection,
 //! one line before MCP begins: the holder's [`Greeting`].
 
+mod access;
+mod admission;
 mod listener;
 mod users;
+mod way;
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -92,7 +95,7 @@ pub(crate) enum SocketError {
     /// No such user.
     #[error("--allow-user {0:?}: there is no user of that name, and it isn't a number")]
     NoUser(String),
-    /// A folder on the way to the socket could be changed by somebody else.
+    /// A folder or a link on the way to the socket could be changed by somebody else.
     #[error(
         "{}: somebody else could put another socket in its place, because {} {problem}",
         path.display(), folder.display()
@@ -100,7 +103,7 @@ pub(crate) enum SocketError {
     Exposed {
         /// The socket.
         path: PathBuf,
-        /// The folder.
+        /// The folder or link.
         folder: PathBuf,
         /// What is wrong with it.
         problem: Exposure,
@@ -131,7 +134,7 @@ pub(crate) enum SocketError {
     },
 }
 
-/// What lets somebody else change a folder.
+/// What lets somebody else change a folder or a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exposure {
     /// Its owner is neither root nor the socket's.
@@ -182,35 +185,14 @@ pub(crate) fn status_command(path: &Path) -> String {
 pub(super) async fn connect(path: &Path) -> Result<UnixStream, SocketError> {
     let data = path.symlink_metadata().map_err(SocketError::system(path))?;
     let owner = data.uid();
-    check_way(path, owner)?;
-    let stream = UnixStream::connect(path).await.map_err(SocketError::system(path))?;
+    let file = way::follow(path, owner)?;
+    let stream = UnixStream::connect(file).await.map_err(SocketError::system(path))?;
     let peer = stream.peer_cred().map_err(SocketError::system(path))?.uid();
     if peer == owner {
         Ok(stream)
     } else {
         Err(SocketError::Stranger { path: path.to_owned(), owner, peer })
     }
-}
-
-/// Checks that nobody but root and `owner` can change a folder on the way to a socket. A sticky
-/// folder such as `/tmp` doesn't do: whoever comes first there makes the socket.
-fn check_way(path: &Path, owner: u32) -> Result<(), SocketError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let folder = folder.canonicalize().map_err(SocketError::system(folder))?;
-    for folder in folder.ancestors() {
-        let data = folder.symlink_metadata().map_err(SocketError::system(folder))?;
-        let problem = if data.uid() != 0 && data.uid() != owner {
-            Exposure::Owner(data.uid())
-        } else if data.mode() & 0o022 != 0 {
-            Exposure::Mode(data.mode() & 0o777)
-        } else {
-            continue;
-        };
-        let (path, folder) = (path.to_owned(), folder.to_owned());
-        return Err(SocketError::Exposed { path, folder, problem });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(super) enum Fault {
     #[error("the bridge's service isn't running (nobody listens on its socket)")]
     Abandoned,
     /// This user may not even look.
-    #[error("this user may not open the socket of the bridge's service")]
+    #[error("the socket of the bridge's service isn't for this user (--allow-user)")]
     Forbidden,
     /// The socket could be somebody else's.
     #[error("the socket of the bridge's service isn't to be trusted: {0}")]

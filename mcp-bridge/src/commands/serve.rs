@@ -72,7 +72,7 @@ async fn listener(arguments: &cli::Serve) -> Result<Option<Listener>, CommandErr
     for warning in allowed.unseparated() {
         tracing::warn!("{warning}");
     }
-    Listener::bind(path, allowed).await.map(Some).map_err(unusable)
+    Listener::bind(path, &allowed).await.map(Some).map_err(unusable)
 }
 
 /// Serves one session on each connection. All share one login and one catalog.

@@ -1,22 +1,19 @@
 //! Listens for the processes of certain users, and tells all others why not.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{AllowedUsers, Greeting, SocketError, check_way, users};
+use super::admission::{Refusals, Rooms};
+use super::{AllowedUsers, Greeting, SocketError, access, users, way};
 
-/// The most connections at once; each is one MCP client.
-const MAX_CONNECTIONS: usize = 64;
 /// How long a greeting may take: the buffer of a new connection has room for it.
 const GREET: Duration = Duration::from_secs(1);
 /// The pause after a connection that couldn't be taken, as when no file descriptor is left.
@@ -26,7 +23,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Listener {
     listener: UnixListener,
-    allowed: AllowedUsers,
+    rooms: Rooms,
+    refusals: Refusals,
     /// The file, as long as it is this process's.
     file: File,
 }
@@ -45,26 +43,25 @@ impl Listener {
     ///
     /// [`SocketError`] if somebody else could replace it in turn, or something that lives or isn't
     /// a socket is there.
-    pub(crate) async fn bind(path: &Path, allowed: AllowedUsers) -> Result<Self, SocketError> {
-        check_way(path, users::own())?;
+    pub(crate) async fn bind(path: &Path, allowed: &AllowedUsers) -> Result<Self, SocketError> {
+        let path = &way::follow(path, users::own())?;
         clear(path).await?;
         let listener = UnixListener::bind(path).map_err(SocketError::system(path))?;
-        // The agents' users share no group with this one, so everybody may connect. What decides is
-        // the uid that the kernel gives for the other end, before a byte of it is read: a mode
-        // couldn't tell one agent from another.
-        std::fs::set_permissions(path, Permissions::from_mode(0o666))
-            .map_err(SocketError::system(path))?;
+        access::restrict(path, allowed.uids()).map_err(SocketError::system(path))?;
         let identity = identity(path).map_err(SocketError::system(path))?;
-        Ok(Self { listener, allowed, file: File { path: path.to_owned(), identity } })
+        let file = File { path: path.to_owned(), identity };
+        Ok(Self { listener, rooms: Rooms::new(allowed), refusals: Refusals::default(), file })
     }
 
     /// Serves every connection of an allowed user until `closed`; the file is gone then. Returns
     /// when the last connection has ended, too.
-    pub(crate) async fn serve<F>(self, closed: &CancellationToken, serve: impl Fn(UnixStream) -> F)
-    where
+    pub(crate) async fn serve<F>(
+        mut self,
+        closed: &CancellationToken,
+        serve: impl Fn(UnixStream) -> F,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -80,17 +77,7 @@ impl Listener {
                     continue;
                 }
             };
-            let admitted = self.admit(&stream).and_then(|()| {
-                let permit = Arc::clone(&room).try_acquire_owned();
-                permit.map_err(|_| {
-                    tracing::warn!("refused a connection: no room for another");
-                    format!(
-                        "busy: {MAX_CONNECTIONS} MCP clients are connected, the most that this \
-                         bridge serves at once"
-                    )
-                })
-            });
-            match admitted {
+            match self.admit(&stream) {
                 Err(refusal) => {
                     greet(&mut stream, &Greeting::refused(refusal)).await;
                 }
@@ -105,31 +92,31 @@ impl Listener {
             }
         }
         // Whoever comes now finds no socket, and tries again until the next holder has made one.
-        let Self { listener, allowed: _, file } = self;
+        let Self { listener, rooms: _, refusals: _, file } = self;
         drop(file);
         drop(listener);
         while connections.join_next().await.is_some() {}
     }
 
-    /// Whether the process at the other end may use the socket (`unix(7)`, `SO_PEERCRED`).
-    fn admit(&self, stream: &UnixStream) -> Result<(), String> {
+    /// Gives the process at the other end a place, if it may have one: by the uid that the kernel
+    /// gives (`unix(7)`, `SO_PEERCRED`), before a byte of it is read.
+    fn admit(&mut self, stream: &UnixStream) -> Result<OwnedSemaphorePermit, String> {
         let Ok(peer) = stream.peer_cred() else {
             return Err("not_permitted: the system doesn't say whose process this is".to_owned());
         };
-        if self.allowed.contains(peer.uid()) {
-            tracing::info!(uid = peer.uid(), pid = peer.pid(), "an MCP client has connected");
-            return Ok(());
+        let (uid, pid) = (peer.uid(), peer.pid());
+        match self.rooms.enter(uid) {
+            Ok(permit) => {
+                tracing::info!(uid, pid, "an MCP client has connected");
+                Ok(permit)
+            }
+            Err(denial) => {
+                if let Some(count) = self.refusals.count(uid, Instant::now()) {
+                    tracing::warn!(uid, pid, count, "refused a connection: {denial}");
+                }
+                Err(denial.to_string())
+            }
         }
-        tracing::warn!(
-            uid = peer.uid(),
-            pid = peer.pid(),
-            "refused a connection: the user isn't among those of --allow-user"
-        );
-        Err(format!(
-            "not_permitted: user {} isn't among those that this bridge serves; an operator can add \
-             --allow-user",
-            peer.uid()
-        ))
     }
 }
 

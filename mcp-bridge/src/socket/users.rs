@@ -22,9 +22,9 @@ impl AllowedUsers {
         users.iter().map(uid).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a user is among them.
-    pub(crate) fn contains(&self, uid: u32) -> bool {
-        self.0.contains(&uid)
+    /// Their uids.
+    pub(super) fn uids(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().copied()
     }
 
     /// What is said of users from whom the holder's own files aren't separate.
@@ -62,7 +62,7 @@ mod tests {
             AllowedUsers::parse(&users.iter().map(|user| (*user).to_owned()).collect::<Vec<_>>())
         };
         let users = parse(&["root", "4242"]).unwrap();
-        assert!(users.contains(0) && users.contains(4242) && !users.contains(1));
+        assert_eq!(users.uids().collect::<Vec<_>>(), [0, 4242]);
         assert!(users.unseparated()[0].contains("root"));
         assert!(matches!(parse(&["no such user"]), Err(SocketError::NoUser(_))));
         let own = parse(&[&own().to_string()]).unwrap();

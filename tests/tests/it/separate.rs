@@ -4,7 +4,7 @@
 //! left out.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
 use e2e::bridge::ToolResult;
 use e2e::server::signal;
@@ -66,25 +66,27 @@ async fn the_agent_uses_what_it_cannot_read_and_nobody_else_does() {
     }
     assert_ne!(host.read_as(HOLDER, &credential).await, "");
 
-    // Refused without having said a word. Root is nobody in particular, too.
-    let mut stream = UnixStream::connect(host.socket()).await.unwrap();
-    let mut said = String::new();
-    let all = tokio::time::timeout(LIMIT, stream.read_to_string(&mut said));
-    all.await.expect("a connection that is closed").unwrap();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("not_permitted: user 0 "), "{said}");
+    // The kernel keeps everybody else out: no stranger costs the holder anything.
     let mut stranger = Client::start(host.attach_command(STRANGER));
     let call = json!({ "name": "proxy_read", "arguments": read("/a") });
     let answer = stranger.request("1", "tools/call", call).await;
     let text = ToolResult::of(&answer["result"]).text;
-    assert!(text.contains("not_permitted") && text.contains("Nothing was sent"), "{text}");
+    assert!(text.contains("isn't for this user") && text.contains("Nothing was sent"), "{text}");
     stranger.leave().await;
+    // But root, whom the holder refuses without having heard a word, as anybody where the kernel
+    // doesn't; the log tells of many refusals once.
+    for _ in 0..3 {
+        let mut stream = UnixStream::connect(host.socket()).await.unwrap();
+        let mut said = String::new();
+        let all = tokio::time::timeout(LIMIT, stream.read_to_string(&mut said));
+        all.await.expect("a connection that is closed").unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("not_permitted: user 0 "), "{said}");
+    }
     assert_eq!(upstream.seen().len(), 2);
     let log = fs::read_to_string(host.log()).unwrap();
-    assert!(
-        log.contains("refused a connection") && log.contains(&format!("uid={STRANGER}")),
-        "{log}"
-    );
+    assert_eq!(log.matches("refused a connection").count(), 1, "{log}");
+    assert!(log.contains("uid=0 ") && !log.contains(&format!("uid={STRANGER}")), "{log}");
 
     // What is under way may end; then nothing is left.
     let id =
@@ -196,6 +198,15 @@ async fn what_could_be_somebody_elses_is_refused_and_what_isnt_there_is_named() 
     let errors = refused(host.holder(nobody)).await;
     assert!(errors.contains("is writable by others (mode 777)"), "{errors}");
     fs::set_permissions(host.run.path(), Permissions::from_mode(0o755)).unwrap();
+    // Nor where a link of theirs leads to a place of its own.
+    let theirs = tempfile::tempdir_in("/run").unwrap();
+    fs::set_permissions(theirs.path(), Permissions::from_mode(0o755)).unwrap();
+    let link = theirs.path().join("link");
+    symlink(host.run.path(), &link).unwrap();
+    chown(theirs.path(), Some(AGENT), Some(AGENT)).unwrap();
+    let linked = link.join("mcp-bridge.sock");
+    let errors = refused(host.holder_at(&linked, nobody)).await;
+    assert!(errors.contains(&format!("belongs to user {AGENT}")), "{errors}");
     let mut holder = host.hold(host.holder(nobody)).await;
     let mut second = host.holder(nobody);
     second.args(["--allow-user", "0"]);
@@ -211,7 +222,15 @@ async fn what_could_be_somebody_elses_is_refused_and_what_isnt_there_is_named() 
     .await;
     client.leave().await;
 
-    // The agent's side doesn't speak where others could have put what answers.
+    // The agent's side doesn't speak where others could have put what answers, be it by a link.
+    let mut attach = host.attach_command(STRANGER);
+    let mut client = Client::start({
+        attach.env("MCP_BRIDGE_SOCKET", &linked);
+        attach
+    });
+    let text = failed(&mut client, "1").await;
+    assert!(text.contains("isn't to be trusted") && text.contains("/link"), "{text}");
+    client.leave().await;
     fs::set_permissions(host.run.path(), Permissions::from_mode(0o777)).unwrap();
     let mut client = Client::start(host.attach_command(AGENT));
     let text = failed(&mut client, "1").await;

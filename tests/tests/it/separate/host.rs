@@ -104,7 +104,12 @@ impl Host {
 
     /// The holder with the credential in files.
     pub(super) fn holder(&self, address: &str) -> Command {
-        let mut command = self.bare_holder();
+        self.holder_at(&self.socket(), address)
+    }
+
+    /// The same at another socket.
+    pub(super) fn holder_at(&self, socket: &Path, address: &str) -> Command {
+        let mut command = self.serve(socket);
         command
             .env("VAULT_ADDR", address)
             .env("MCP_BRIDGE_ROLE_ID_FILE", self.home.join("role_id"))
@@ -114,12 +119,16 @@ impl Host {
 
     /// The holder with nothing but what it finds in its home.
     pub(super) fn bare_holder(&self) -> Command {
+        self.serve(&self.socket())
+    }
+
+    fn serve(&self, socket: &Path) -> Command {
         let mut command = self.command(HOLDER);
         command
             .env("HOME", &self.home)
             .arg("serve")
             .arg("--socket")
-            .arg(self.socket())
+            .arg(socket)
             .args(["--allow-user", &AGENT.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
