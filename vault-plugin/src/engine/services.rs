@@ -76,6 +76,9 @@ impl Engine {
             // A read shows the own credential under this name; written back, it means the same.
             definition.credential = None;
         }
+        if let Some(before) = &before {
+            definition::check_fixed(&write.name, &before.definition, &definition)?;
+        }
         let in_force = |definition: &Definition| definition::in_force(definition, &mount.ceilings);
         if let Some(before) = &before
             && in_force(&definition) == in_force(&before.definition)

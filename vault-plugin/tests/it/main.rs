@@ -13,6 +13,8 @@ mod explain;
 #[cfg(test)]
 mod kinds;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod mount;
 #[cfg(test)]
 mod proxy;
