@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use vault_sdk::Response;
@@ -197,7 +197,7 @@ pub async fn redact(
         redactor: Arc::clone(&snapshot.redactor),
         max_bytes: within.max_response_bytes,
         deadline: within.deadline,
-        reservation: within.reservation,
+        reservation: Arc::new(within.reservation),
     };
     let Redacted { headers, body, hits } = search.run(service).await?;
     Ok(Answer {
@@ -208,6 +208,34 @@ pub async fn redact(
         truncated: ended_by_close,
         redacted: hits,
     })
+}
+
+/// Takes the credential out of one JSON text of an MCP server; gives it with the number of places.
+///
+/// # Errors
+/// As for [`redact`].
+pub(crate) async fn redact_json(
+    text: String,
+    snapshot: &Snapshot,
+    deadline: Instant,
+    reservation: &Arc<Reservation>,
+) -> Result<(String, u32), Failure> {
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
+    let search = Search {
+        headers: HeaderMap::from_iter([(header::CONTENT_TYPE, JSON)]),
+        // A mark may be longer than what it stands for.
+        max_bytes: text.len().saturating_mul(2).max(64 << 10),
+        body: text.into(),
+        redactor: Arc::clone(&snapshot.redactor),
+        deadline,
+        reservation: Arc::clone(reservation),
+    };
+    let Redacted { body, hits, .. } = search.run(&snapshot.service).await?;
+    match body {
+        Body::Text(text) => Ok((text, hits)),
+        // It went in as text, and marks are text.
+        Body::Binary(_) => Ok((String::new(), hits)),
+    }
 }
 
 /// A stored secret that can't be looked for in answers isn't sent.
