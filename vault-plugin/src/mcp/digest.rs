@@ -42,7 +42,9 @@ mod tests {
         let plain = digest(r#"{"name":"a","inputSchema":{"type":"object","minimum":1}}"#);
         assert_eq!(
             plain,
-            digest("{ \"inputSchema\": {\"minimum\": 1.0, \"type\":\"obj\\u0065ct\"},\n\"name\":\"a\"}")
+            digest(
+                "{ \"inputSchema\": {\"minimum\": 1.0, \"type\":\"obj\\u0065ct\"},\n\"name\":\"a\"}"
+            )
         );
         for other in [
             r#"{"name":"b","inputSchema":{"type":"object","minimum":1}}"#,

@@ -67,9 +67,23 @@ mod tests {
     #[test]
     fn what_is_hidden_is_stripped_and_shown_to_people() {
         for hidden in [
-            '\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{200b}', '\u{200d}', '\u{202e}', '\u{2066}',
-            '\u{2062}', '\u{feff}', '\u{e0041}', '\u{e007f}', '\u{e0100}', '\u{fe0f}', '\u{3164}',
-            '\u{ad}', '\u{2028}',
+            '\0',
+            '\u{1b}',
+            '\u{7f}',
+            '\u{9b}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{2062}',
+            '\u{feff}',
+            '\u{e0041}',
+            '\u{e007f}',
+            '\u{e0100}',
+            '\u{fe0f}',
+            '\u{3164}',
+            '\u{ad}',
+            '\u{2028}',
         ] {
             let text = format!("be{hidden}fore");
             assert_eq!(stripped(&text), "before", "{hidden:?}");
@@ -79,7 +93,8 @@ mod tests {
 
     #[test]
     fn what_people_write_stays() {
-        for text in ["Größe, 尺寸, حجم, गुणवत्ता", "two\n\tlines\r\n", "🙂 – „x“ ½ \u{a0}"] {
+        for text in ["Größe, 尺寸, حجم, गुणवत्ता", "two\n\tlines\r\n", "🙂 – „x“ ½ \u{a0}"]
+        {
             assert_eq!(stripped(text), text);
             assert_eq!(revealed(text), text);
         }

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_and_its_segment_is_one_again() {
-        let cut = segment(&"é".repeat(10).replace('é', "ab.").repeat(9)).unwrap();
+        let cut = segment(&"ab.".repeat(90)).unwrap();
         assert_eq!(cut.chars().count(), MAX_SEGMENT);
         assert!(is_segment(&cut));
         assert!(!is_segment(&format!("{cut}x")));
