@@ -8,6 +8,7 @@
 //! | [`sanitise`], [`hidden`], [`schema`] | a definition as agents may see it |
 //! | [`flags`] | what an approver should look at |
 //! | [`mirror`] | which arguments are repeated in headers |
+//! | [`offer`] | what is offered, waits or is withheld |
 //! | [`segment`] | what a name is in a path |
 //! | [`trust`] | which tools may be called |
 
@@ -17,6 +18,7 @@ pub mod digest;
 pub mod flags;
 pub mod hidden;
 pub mod mirror;
+pub mod offer;
 pub mod sanitise;
 pub mod schema;
 pub mod segment;

@@ -50,7 +50,7 @@ impl Kind {
 const MAX_URI: usize = 2_048;
 
 /// A definition with its digest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
     /// What it defines.
     pub kind: Kind,
