@@ -1,5 +1,6 @@
 //! The engine's paths, one file each.
 
+mod call;
 mod catalog;
 mod check;
 mod config;
@@ -7,7 +8,9 @@ mod credentials;
 mod explain;
 mod health;
 mod info;
+mod prompts;
 mod proxy;
+mod resources;
 mod services;
 
 use std::future::Future;
@@ -34,6 +37,9 @@ pub(crate) fn all() -> Vec<Path<Engine>> {
         services::paths(),
         credentials::paths(),
         proxy::paths(),
+        call::paths(),
+        resources::paths(),
+        prompts::paths(),
         explain::paths(),
         check::paths(),
         health::paths(),

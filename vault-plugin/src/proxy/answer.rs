@@ -26,6 +26,7 @@ use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::storage::rfc3339;
 use search::{Redacted, Search};
+pub(crate) use wrapped::stored_bytes_of;
 
 /// What a caller gets of an upstream's answer.
 #[derive(Debug)]
@@ -66,6 +67,18 @@ impl Refused {
             stored: credential.stored,
             failing_since: engine.refused_since(credential),
         }
+    }
+}
+
+impl Refused {
+    /// As it stands in an answer.
+    pub(crate) fn into_value(self) -> Value {
+        json!({
+            "name": self.name,
+            "version": self.version,
+            "stored": rfc3339(self.stored),
+            "failing_since": self.failing_since.map(rfc3339),
+        })
     }
 }
 
@@ -156,13 +169,7 @@ impl ProxyResponse {
         if status == StatusCode::UNAUTHORIZED.as_u16()
             && let Some(refused) = self.refused
         {
-            let credential = json!({
-                "name": refused.name,
-                "version": refused.version,
-                "stored": rfc3339(refused.stored),
-                "failing_since": refused.failing_since.map(rfc3339),
-            });
-            data.insert("refused_credential".to_owned(), credential);
+            data.insert("refused_credential".to_owned(), refused.into_value());
         }
         Response::object(data).map_err(|error| Error::Internal(error.to_string()))
     }

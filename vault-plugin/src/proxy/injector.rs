@@ -93,6 +93,7 @@ fn finish(
     )));
     draft.headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     if service.send_request_id
+        && !request_id.is_empty()
         && let Ok(id) = HeaderValue::try_from(request_id)
     {
         draft.headers.insert(REQUEST_ID, id);
