@@ -12,6 +12,7 @@ mod prompts;
 mod proxy;
 mod resources;
 mod services;
+mod tools;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<Path<Engine>> {
         check::paths(),
         health::paths(),
         catalog::paths(),
+        tools::paths(),
     ]
     .into_iter()
     .flatten()

@@ -124,6 +124,7 @@ impl Engine {
         let outcome = self.commit(storage, &key, &write, &plan, &entry, own_before.is_some()).await;
         self.forget(&key);
         self.forget(&format!("{CREDENTIALS}{}", write.name));
+        self.tools.expire(&entry.id);
         if outcome.is_err() {
             self.needs_sweep.store(true, Ordering::Release);
         }
@@ -194,6 +195,7 @@ impl Engine {
             self.forget(&key);
             gone?;
             delete_own(storage, &own_key).await?;
+            self.forget_tools(storage, &entry.id).await?;
             Ok(self.renew_revision(storage).await?)
         }
         .await;

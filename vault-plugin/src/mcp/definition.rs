@@ -65,6 +65,13 @@ pub struct Definition {
 impl Definition {
     /// Takes a definition from a list; `None` for what has no name, or a form that can't be one.
     pub fn new(kind: Kind, raw: Value) -> Option<Self> {
+        let Value::Object(raw) = raw else { return None };
+        Self::of(kind, raw)
+    }
+
+    /// The same for what is known to be an object.
+    pub fn of(kind: Kind, raw: Map<String, Value>) -> Option<Self> {
+        let raw = Value::Object(raw);
         let digest = Digest::of(&raw)?;
         let Value::Object(raw) = raw else { return None };
         let key = match (kind, raw.get(kind.key_field())) {

@@ -111,6 +111,12 @@ const SEARCHED: usize = 64 << 10;
 /// A name that is shorter is a word of the language.
 const SHORTEST_NAME: usize = 6;
 
+/// The names of all tools among definitions.
+pub fn tool_names(definitions: &[Definition]) -> BTreeSet<&str> {
+    let tools = definitions.iter().filter(|definition| definition.kind == Kind::Tool);
+    tools.map(|definition| definition.key.as_str()).collect()
+}
+
 /// Looks through one definition. `names` are those of all tools of the list.
 pub fn flags(definition: &Definition, names: &BTreeSet<&str>) -> Vec<Flag> {
     let mut found = Vec::new();
