@@ -1,5 +1,8 @@
 //! MCP servers as services: their fields, and what they refuse.
 
+mod messages;
+mod server;
+
 use serde_json::{Value, json};
 use vault_sdk::Operation;
 
