@@ -35,7 +35,9 @@ pub fn shown(kind: Kind, definition: &Map<String, Value>) -> Value {
             ("execution", _) if kind == Kind::Tool => continue,
             ("name", Value::String(text)) => (cut(text, NAME).into(), usize::MAX),
             ("title", Value::String(text)) => (cut(text, TITLE).into(), usize::MAX),
-            ("description", Value::String(text)) => (cut(text, TEXT).into(), usize::MAX),
+            ("description" | "instructions", Value::String(text)) => {
+                (cut(text, TEXT).into(), usize::MAX)
+            }
             // Sent back to the letter.
             ("uri" | "uriTemplate", value) => (value.clone(), FIELD),
             (_, value) => (plain(value), FIELD),
@@ -45,11 +47,6 @@ pub fn shown(kind: Kind, definition: &Map<String, Value>) -> Value {
         }
     }
     Value::Object(shown)
-}
-
-/// The server's instructions as they may be shown.
-pub fn instructions(text: &str) -> String {
-    cut(text, TEXT)
 }
 
 /// A short text, such as a server's name.

@@ -34,6 +34,20 @@ pub async fn executable(
     snapshot: &Snapshot,
     segment: &str,
 ) -> Result<ToolToCall, Error> {
+    engine.look_if_due(storage, &snapshot.service.name, &snapshot.service_id);
+    explained(engine, storage.as_ref(), snapshot, segment).await
+}
+
+/// The same, without a look at the server: nothing is sent anywhere.
+///
+/// # Errors
+/// As of [`executable`].
+pub async fn explained(
+    engine: &Engine,
+    storage: &dyn Storage,
+    snapshot: &Snapshot,
+    segment: &str,
+) -> Result<ToolToCall, Error> {
     let item = offered(engine, storage, snapshot, Kind::Tool, segment).await?;
     let input_schema = item.annotated.as_deref().cloned().unwrap_or_default();
     Ok(ToolToCall { upstream_name: item.key, input_schema })
@@ -49,12 +63,13 @@ pub async fn promptable(
     snapshot: &Snapshot,
     segment: &str,
 ) -> Result<String, Error> {
-    Ok(offered(engine, storage, snapshot, Kind::Prompt, segment).await?.key)
+    engine.look_if_due(storage, &snapshot.service.name, &snapshot.service_id);
+    Ok(offered(engine, storage.as_ref(), snapshot, Kind::Prompt, segment).await?.key)
 }
 
 async fn offered(
-    engine: &Arc<Engine>,
-    storage: &Arc<dyn Storage>,
+    engine: &Engine,
+    storage: &dyn Storage,
     snapshot: &Snapshot,
     kind: Kind,
     segment: &str,
@@ -71,16 +86,15 @@ async fn offered(
             .into());
         }
     };
-    engine.look_if_due(storage, name, &snapshot.service_id);
-    let tools = engine.tools(storage.as_ref(), &snapshot.service_id, trust).await?;
+    let tools = engine.tools(storage, &snapshot.service_id, trust).await?;
     match tools.offer.by_segment(kind, segment) {
         Some(item) if item.state.is_offered() => Ok(item.clone()),
         Some(item) => Err(withheld(name, item).into()),
         None if tools.seen.is_none() => Err(Failure::new(
             Code::UnknownTool,
             format!(
-                "nothing was seen of \"{name}\" yet, which is being looked at now. Nothing was sent. \
-                 What an operator does: vault write -f <mount>/tools/{name}/refresh"
+                "nothing was seen of \"{name}\" yet. Nothing was sent. What an operator does first: \
+                 vault write -f <mount>/tools/{name}/refresh"
             ),
         )
         .into()),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Fields, Given, Operation, Path, Response, Spec};
 
 use self::declared as fields;
+pub(super) use self::shown::denied;
 use super::{UNKNOWN_SERVICE, handler, page};
 use crate::engine::{Engine, Selection, Tools, author, is_mcp, trust};
 use crate::error::{Error, Failure};

@@ -120,6 +120,8 @@ impl Engine {
             // All are out: the next use asks again.
             let Ok(permit) = Arc::clone(&self.tools.lookers).try_acquire_owned() else { return };
             look.running = true;
+            // Until it has ended with something better to go by.
+            look.due = now + RETRY;
             Looking { engine: Arc::clone(self), id: id.to_owned(), _permit: permit }
         };
         let (storage, name) = (Arc::clone(storage), name.clone());
@@ -149,6 +151,10 @@ impl Engine {
         let listed = self.list(storage, name, request_id).await;
         let failure = match &listed {
             Ok(_) => None,
+            // Nothing was asked of the server, so nothing is known of it.
+            Err(Error::Failure(Failure { code: Code::Paused | Code::ServiceDisabled, .. })) => {
+                return listed.map(|_| false);
+            }
             Err(Error::Failure(failure)) => Some(failure.code),
             Err(Error::Storage(_) | Error::Internal(_)) => Some(Code::UpstreamUnreachable),
         };

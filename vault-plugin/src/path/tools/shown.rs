@@ -137,9 +137,9 @@ pub(in crate::path) fn denied(item: &Item, rules: &NameRules) -> bool {
     let named = match item.kind {
         Kind::Tool => Named::Tool,
         Kind::Prompt => Named::Prompt,
-        Kind::Resource => Named::Resource,
-        // Its URIs are judged when they are read.
-        Kind::ResourceTemplate | Kind::Instructions => return false,
+        // What a template gives is judged again when it is read.
+        Kind::Resource | Kind::ResourceTemplate => Named::Resource,
+        Kind::Instructions => return false,
     };
     !rules.allows(named, &item.key)
 }
