@@ -280,6 +280,3 @@ pub fn trust(entry: &ServiceEntry) -> ToolTrust {
 pub fn rules(entry: &ServiceEntry) -> NameRules {
     NameRules::parse(&entry.definition.rules).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests;

@@ -241,9 +241,9 @@ fn selection(fields: &mut Fields) -> Result<Selection, Failure> {
     for (field, kind) in fields::SELECTED {
         match fields.list(field) {
             None => {}
-            Some(Given::Set(names)) => selection.add(kind, names),
+            Some(Given::Set(names)) if !names.is_empty() => selection.add(kind, names),
             // Not "all", which is what leaving it out means.
-            Some(Given::Reset) => {
+            Some(Given::Set(_) | Given::Reset) => {
                 return Err(Failure::invalid(format!(
                     "{field} is empty. Name some, or leave it out. Nothing was changed"
                 )));

@@ -23,6 +23,8 @@ mod races;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
+mod tools;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod versions;

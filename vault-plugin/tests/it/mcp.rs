@@ -1,7 +1,7 @@
 //! MCP servers as services: their fields, and what they refuse.
 
 mod messages;
-mod server;
+pub(crate) mod server;
 
 use serde_json::{Value, json};
 use vault_sdk::Operation;
