@@ -12,9 +12,11 @@ mod operator;
 mod private;
 mod process;
 mod proxy;
+mod refusal;
 mod secret;
 mod server;
 mod tools;
+mod upstream;
 mod vault;
 
 use std::process::ExitCode;

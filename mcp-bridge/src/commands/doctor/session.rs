@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::catalog::{Catalog, HealthState, Store};
 use crate::error::{CallError, Exit};
-use crate::proxy::policy_flags;
+use crate::refusal::policy_flags;
 use crate::vault::{self, LoginError, Request, SessionError, Unavailable};
 
 use super::super::report::{Fault, Report};
