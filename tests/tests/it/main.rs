@@ -26,6 +26,8 @@ mod leak_kinds;
 mod leak_panic;
 mod lifecycle;
 mod load;
+mod mcp_calls;
+mod mcp_trust;
 mod nginx;
 mod once;
 mod openapi;
