@@ -15,6 +15,7 @@ pub mod fastmcp;
 pub mod forms;
 pub mod machine;
 pub mod mcp;
+pub mod mcp_upstream;
 pub mod nginx;
 pub mod programs;
 pub mod server;
