@@ -11,7 +11,6 @@ pub mod bridge;
 pub mod certificates;
 pub mod cli;
 pub mod cluster;
-pub mod fastmcp;
 pub mod forms;
 pub mod machine;
 pub mod mcp;

@@ -381,9 +381,7 @@ pub(crate) async fn explain(
     shown.insert("url".into(), format!("{}{slash}", service.base).into());
     let tool = match segment {
         "" => None,
-        segment => {
-            Some(trust::explained(engine, call.storage.as_ref(), snapshot, segment).await?)
-        }
+        segment => Some(trust::explained(engine, call.storage.as_ref(), snapshot, segment).await?),
     };
     let asked = tool.as_ref().map(|tool| (Named::Tool, tool.upstream_name.as_str()));
     if let Some((_, name)) = asked {

@@ -118,8 +118,8 @@ pub(super) fn answer_to(request: &FromServer) -> Option<Bytes> {
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}")
     } else {
         format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32601,\"message\":\"this client \
-             does nothing for servers\"}}}}"
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32601,\"message\":\"not \
+             available: calls come through Vault, which has no user, model or folders to ask\"}}}}"
         )
     };
     Some(message.into())
