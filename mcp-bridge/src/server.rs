@@ -73,7 +73,7 @@ impl Server {
     pub(crate) fn new(store: Arc<Store>, structured: bool, stopping: Stopping) -> Self {
         let tools = Tools::new(Arc::clone(&store), structured);
         let (listed, telling) = Default::default();
-        Raw(Handler { store, tools, stopping, listed, telling })
+        Self(Handler { store, tools, stopping, listed, telling })
     }
 }
 

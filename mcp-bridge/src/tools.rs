@@ -78,6 +78,11 @@ pub(crate) enum Called {
     Error(ErrorData),
 }
 
+/// Whether a tool hands its arguments on as they were written: all but those of the bridge's own.
+pub(crate) fn hands_on_arguments(name: &str) -> bool {
+    name != upstream::FIND && ToolName::ALL.iter().all(|own| own.as_str() != name)
+}
+
 /// The agent's tools over one store.
 #[derive(Clone, Debug)]
 pub(crate) struct Tools {

@@ -14,6 +14,7 @@ use rmcp::model::JsonObject;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use call::{Call, Given, Outcome, RpcError, send};
+pub(crate) use name::is_segment;
 pub(crate) use offer::{Listed, offer};
 pub(crate) use resources::{Resources, Unresolved, prefix};
 pub(crate) use result::{resource_result, result, tool_result};

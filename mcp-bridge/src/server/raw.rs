@@ -15,6 +15,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::tools::hands_on_arguments;
+
 /// A handler whose answers may be texts.
 ///
 /// rmcp checks each request and answers what it is made for; where the handler has put a text into
@@ -100,6 +102,7 @@ pub(super) fn keep_arguments(message: &mut RxJsonRpcMessage<RoleServer>, line: &
     }
     if let JsonRpcMessage::Request(request) = message
         && let ClientRequest::CallToolRequest(call) = &mut request.request
+        && hands_on_arguments(&call.params.name)
         && let Ok(line) = serde_json::from_slice::<Request<'_>>(line)
         && line.params.arguments.get() != "null"
     {

@@ -173,10 +173,7 @@ fn own(
 ) -> Tool {
     let mut meta = MetaObject::new();
     meta.insert("anthropic/alwaysLoad".to_owned(), Value::Bool(true));
-    let schema = match schema {
-        Value::Object(schema) => schema,
-        _ => JsonObject::new(),
-    };
+    let schema = schema.as_object().cloned().unwrap_or_default();
     Tool::new(name, description, schema)
         .with_title(title)
         .with_annotations(annotations)
@@ -319,7 +316,7 @@ mod tests {
         );
         let rest = lines.skip(1).collect::<Vec<_>>();
         assert_eq!(rest[0], "Also:");
-        assert_eq!(rest[1], "- linear__tool_10: Does a thing");
+        assert_eq!(rest[1], "- linear__tool_1: Does a thing");
         let text = find(json!({ "service": "linear" })).unwrap();
         assert!(text.starts_with("50 tools. Search") && text.lines().count() == 51, "{text}");
         let text = find(json!({ "query": "weather" })).unwrap();

@@ -39,7 +39,7 @@ impl Raw {
         let definition = match &raw.definition {
             Value::String(text) => serde_json::from_str(text).ok()?,
             Value::Object(definition) => definition.clone(),
-            _ => return None,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return None,
         };
         Some((raw, definition))
     }

@@ -37,7 +37,7 @@ pub(crate) fn tool_result(
         let content = members.get("content").map_or("[]", |content| content.get());
         let content = serde_json::from_str::<Vec<Box<RawValue>>>(content).ok()?;
         let content = content.into_iter().map(|block| downgraded(block, revision));
-        let more = moved.as_deref().into_iter().chain(note).map(|text| block(text));
+        let more = moved.as_deref().into_iter().chain(note).map(block);
         let content = content.chain(more).collect::<Option<Vec<_>>>()?;
         members.insert("content".to_owned(), to_raw_value(&content).ok()?);
     }

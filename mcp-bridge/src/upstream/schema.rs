@@ -32,10 +32,8 @@ pub(super) fn input(schema: Option<&Value>) -> (Schema, Vec<String>) {
     }
     let mut root = Value::Object(root);
     portable(&mut root);
-    match root {
-        Value::Object(root) => (root, notes),
-        _ => (Schema::new(), notes),
-    }
+    let root = if let Value::Object(root) = root { root } else { Schema::new() };
+    (root, notes)
 }
 
 /// An output schema for a list of tools; none where a client might refuse the whole list for it: the
@@ -147,10 +145,7 @@ fn resolved(root: &Schema, schema: &Value) -> Option<Schema> {
     let Value::Object(schema) = schema else { return None };
     match schema.get("$ref").and_then(Value::as_str) {
         None => Some(schema.clone()),
-        Some(reference) => match resolve(root, reference)? {
-            Value::Object(target) => Some(target.clone()),
-            _ => None,
-        },
+        Some(reference) => resolve(root, reference)?.as_object().cloned(),
     }
 }
 

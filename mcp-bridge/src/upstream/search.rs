@@ -75,28 +75,38 @@ impl Document {
     }
 }
 
-/// The words of a text in lower case, `createIssue` and `create_issue` alike; plurals as singulars.
+/// The words of a text in lower case, plurals as singulars. `createIssue` and `create_issue` give the
+/// same two, and what is written in one gives itself as well: `GitHub` is `github`.
 fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut lower = false;
-    for c in text.chars() {
-        if !c.is_alphanumeric() || (c.is_uppercase() && lower) {
-            words.push(String::new());
+    let mut words = Vec::new();
+    for run in text.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty()) {
+        let mut parts = vec![String::new()];
+        let mut lower = false;
+        for c in run.chars() {
+            if c.is_uppercase() && lower {
+                parts.push(String::new());
+            }
+            if let Some(part) = parts.last_mut() {
+                part.extend(c.to_lowercase());
+            }
+            lower = c.is_lowercase();
         }
-        if c.is_alphanumeric()
-            && let Some(word) = words.last_mut()
-        {
-            word.extend(c.to_lowercase());
+        if parts.len() > 1 {
+            parts.push(parts.concat());
         }
-        lower = c.is_lowercase();
-    }
-    words.retain(|word| !word.is_empty());
-    for word in &mut words {
-        if word.chars().count() > 3 && word.ends_with('s') && !word.ends_with("ss") {
-            word.pop();
-        }
+        words.extend(parts.into_iter().map(singular));
     }
     words
+}
+
+fn singular(mut word: String) -> String {
+    if word.len() > 4 && word.ends_with("ies") {
+        word.truncate(word.len() - 3);
+        word.push('y');
+    } else if word.len() > 3 && word.ends_with('s') && !word.ends_with("ss") {
+        word.pop();
+    }
+    word
 }
 
 #[cfg(test)]
@@ -124,7 +134,8 @@ mod tests {
         assert_eq!(first("create issue"), Some("linear__create_issue"));
         assert_eq!(first("list the issues of a team"), Some("linear__listIssues"));
         assert_eq!(first("remove comments"), Some("linear__delete_comment"));
-        assert_eq!(first("repository"), None, "no word of it");
+        assert_eq!(first("weather"), None, "no word of it");
+        assert_eq!(first("repository"), Some("github__search_code"));
         assert_eq!(first("repositories"), Some("github__search_code"));
         assert_eq!(first("repo"), Some("github__search_code"));
         assert_eq!(first("GitHub"), Some("github__search_code"));
