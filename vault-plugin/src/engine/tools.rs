@@ -188,7 +188,11 @@ impl Engine {
         }
         let (generation, fresh) = self.tools.generation_and_fresh(id);
         let stored = load_tools(storage, id).await?;
-        let tools = Arc::new(Tools::of(&stored, trust, fresh.as_deref()));
+        // Off the event loop: a list of 4 MiB takes a good part of a second.
+        let tools =
+            tokio::task::spawn_blocking(move || Tools::of(&stored, trust, fresh.as_deref()));
+        let tools =
+            Arc::new(tools.await.map_err(|_| Error::Internal("reading tools failed".into()))?);
         let mut state = self.tools.state();
         if state.generation == generation {
             state.keep(id, &tools);
