@@ -277,7 +277,9 @@ mod tests {
             assert_eq!(base.to_string(), printed, "{given}");
             assert_eq!(base.origin().authority(), authority, "{given}");
             assert_eq!(base.path(), path, "{given}");
-            assert_eq!(BaseUrl::parse(printed), Ok(base), "{given}: not stable");
+            assert_eq!(base.ends_in_slash(), given.ends_with('/'), "{given}");
+            let again = BaseUrl::parse(printed).unwrap_or_else(|error| panic!("{given}: {error}"));
+            assert_eq!(again, BaseUrl { slash: false, ..base }, "{given}: not stable");
         }
     }
 
