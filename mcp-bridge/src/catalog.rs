@@ -224,6 +224,20 @@ impl Service {
             Kind::Unknown => false,
         }
     }
+
+    /// What this token may do with it, in a few words.
+    pub(crate) fn uses(&self) -> String {
+        let tools = self.offer.as_ref().map_or(0, |offer| offer.tools.len());
+        match self.kind {
+            Kind::Http => {
+                let methods = self.permitted.iter().map(|method| method.as_str());
+                methods.collect::<Vec<_>>().join(", ")
+            }
+            Kind::Mcp if tools == 1 => "1 tool".to_owned(),
+            Kind::Mcp => format!("{tools} tools"),
+            Kind::Unknown => String::new(),
+        }
+    }
 }
 
 /// Whether calls to a service succeed.

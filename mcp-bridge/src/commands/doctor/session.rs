@@ -211,10 +211,7 @@ fn policy(store: &Store, catalog: &Catalog, report: &mut Report) {
     }
     let callable = catalog
         .callable()
-        .map(|service| {
-            let methods = service.permitted.iter().map(|method| method.as_str());
-            format!("{} ({})", service.name, methods.collect::<Vec<_>>().join(", "))
-        })
+        .map(|service| format!("{} ({})", service.name, service.uses()))
         .collect::<Vec<_>>();
     if callable.is_empty() {
         report.warn(
