@@ -29,6 +29,15 @@ path "mcp-proxy/explain/*" {
   capabilities = ["update"]
 }
 
+# What MCP servers offer: lists them, shows what changed, approves it. Calls no tool.
+path "mcp-proxy/tools" {
+  capabilities = ["list"]
+}
+
+path "mcp-proxy/tools/*" {
+  capabilities = ["read", "update", "list"]
+}
+
 path "mcp-proxy/health" {
   capabilities = ["read"]
 }

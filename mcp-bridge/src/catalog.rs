@@ -1,12 +1,17 @@
 //! Models the services that an agent may call, as the engine describes them.
 
 mod capabilities;
+mod offers;
 mod saved;
 mod store;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::config::Mount;
+use crate::upstream::{Listed, Offer};
 
 pub(crate) use store::{Snapshot, Store, unsent};
 
@@ -113,6 +118,55 @@ impl fmt::Display for Method {
     }
 }
 
+/// What a service is used by. Vault's policies tell one from another by its path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Use {
+    /// A request of an HTTP service.
+    Method(Method),
+    /// A tool of an MCP server, by its segment.
+    Tool(String),
+    /// A prompt of an MCP server, by its segment.
+    Prompt(String),
+    /// The resources of an MCP server.
+    Resources,
+}
+
+impl Use {
+    /// The engine's path for it.
+    pub(crate) fn path(&self, mount: &Mount, service: &ServiceName) -> String {
+        match self {
+            Self::Method(method) => format!("{mount}/proxy/{service}/{method}"),
+            Self::Tool(segment) => format!("{mount}/call/{service}/{segment}"),
+            Self::Prompt(segment) => format!("{mount}/prompts/{service}/{segment}"),
+            Self::Resources => format!("{mount}/resources/{service}"),
+        }
+    }
+
+    /// Whether it only reads.
+    pub(crate) fn is_safe(&self) -> bool {
+        match self {
+            Self::Method(method) => method.is_safe(),
+            // What a server says of its tools is no promise.
+            Self::Tool(_) => false,
+            Self::Prompt(_) | Self::Resources => true,
+        }
+    }
+}
+
+/// What a service is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// An HTTP API.
+    #[default]
+    Http,
+    /// An MCP server.
+    Mcp,
+    /// Something that is newer than this bridge.
+    #[serde(other)]
+    Unknown,
+}
+
 /// All services that the engine or the configuration names, and what this token may do with each.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Catalog {
@@ -129,6 +183,9 @@ pub(crate) struct Catalog {
 pub(crate) struct Service {
     /// The name to call it by.
     pub(crate) name: ServiceName,
+    /// What it is.
+    #[serde(default, rename = "type")]
+    pub(crate) kind: Kind,
     /// One line on what it is.
     #[serde(default)]
     pub(crate) description: String,
@@ -150,6 +207,37 @@ pub(crate) struct Service {
     /// The methods that Vault's policy gives this token. The engine doesn't know it.
     #[serde(default)]
     pub(crate) permitted: Vec<Method>,
+    /// How many tools of an MCP server wait for an operator's approval.
+    #[serde(default)]
+    pub(crate) waiting: u64,
+    /// What this token may use of an MCP server; none where that may not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) offer: Option<Arc<Offer>>,
+}
+
+impl Service {
+    /// Whether this token may call anything of it.
+    pub(crate) fn is_permitted(&self) -> bool {
+        match self.kind {
+            Kind::Http => !self.permitted.is_empty(),
+            Kind::Mcp => self.offer.as_ref().is_some_and(|offer| !offer.is_empty()),
+            Kind::Unknown => false,
+        }
+    }
+
+    /// What this token may do with it, in a few words.
+    pub(crate) fn uses(&self) -> String {
+        let tools = self.offer.as_ref().map_or(0, |offer| offer.tools.len());
+        match self.kind {
+            Kind::Http => {
+                let methods = self.permitted.iter().map(|method| method.as_str());
+                methods.collect::<Vec<_>>().join(", ")
+            }
+            Kind::Mcp if tools == 1 => "1 tool".to_owned(),
+            Kind::Mcp => format!("{tools} tools"),
+            Kind::Unknown => String::new(),
+        }
+    }
 }
 
 /// Whether calls to a service succeed.
@@ -195,6 +283,9 @@ pub(crate) struct Details {
     /// What a call may cost.
     #[serde(default)]
     pub(crate) limits: Limits,
+    /// What an MCP server offers.
+    #[serde(flatten)]
+    pub(crate) listed: Listed,
 }
 
 /// What a call to a service may cost.
@@ -212,12 +303,20 @@ pub(crate) struct Limits {
 impl Catalog {
     /// The services that this token may call, in order.
     pub(crate) fn callable(&self) -> impl Iterator<Item = &Service> {
-        self.services.iter().filter(|service| service.enabled && !service.permitted.is_empty())
+        self.services.iter().filter(|service| service.enabled && service.is_permitted())
     }
 
-    /// The services that are worth showing: callable, or switched off for now.
+    /// The services that are worth showing: callable, switched off for now, or waiting for an
+    /// operator. Whoever may read what a server offers may know that it waits.
     pub(crate) fn visible(&self) -> impl Iterator<Item = &Service> {
-        self.services.iter().filter(|service| !service.permitted.is_empty())
+        let waits = |service: &Service| service.offer.is_some() && service.waiting > 0;
+        self.services.iter().filter(move |service| service.is_permitted() || waits(service))
+    }
+
+    /// What this token may use of MCP servers, by service.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = (&ServiceName, &Offer)> {
+        let enabled = self.services.iter().filter(|s| s.enabled && s.kind == Kind::Mcp);
+        enabled.filter_map(|service| Some((&service.name, &**service.offer.as_ref()?)))
     }
 
     /// The names of the callable services.
@@ -234,6 +333,7 @@ impl Catalog {
     fn of_names(names: &[ServiceName]) -> Self {
         let service = |name: &ServiceName| Service {
             name: name.clone(),
+            kind: Kind::Http,
             description: String::new(),
             base_url: String::new(),
             methods: None,
@@ -241,6 +341,8 @@ impl Catalog {
             enabled: true,
             health: Health::default(),
             permitted: Vec::new(),
+            waiting: 0,
+            offer: None,
         };
         Self { revision: String::new(), services: names.iter().map(service).collect() }
     }
@@ -273,6 +375,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(catalog.services[0].health.state, HealthState::Unknown);
+        assert_eq!(catalog.services[0].kind, Kind::Http);
         assert!(catalog.services[0].enabled);
         assert_eq!(catalog.callable().count(), 0);
     }

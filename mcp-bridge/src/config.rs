@@ -9,6 +9,7 @@ mod layer;
 pub(crate) mod names;
 mod operator;
 mod source;
+mod tools;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,6 +29,7 @@ pub(crate) use self::address::{is_server_name, parse_all as addresses};
 pub(crate) use self::enrolling::Enrolling;
 pub(crate) use self::operator::Operator;
 pub(crate) use self::source::{CredentialSource, Delivered, Enrolled, PinSource, Told};
+pub(crate) use self::tools::ToolLimits;
 
 /// Everything the bridge needs to know to work.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) credential: CredentialSource,
     /// Services to show where the catalog may not be read.
     pub(crate) services: Vec<ServiceName>,
+    /// How many tools of MCP servers are listed one by one.
+    pub(crate) tool_limits: ToolLimits,
     /// Whether results carry `structuredContent` as well.
     pub(crate) structured_results: bool,
     /// Where the last catalog is kept, if anywhere.
@@ -248,6 +252,7 @@ impl Config {
         let enrolled = matches!(credential, Some(CredentialSource::Enrolled(_)));
         let vault = if enrolled { None } else { server(&mut layers) };
         let services = layers.services();
+        let tool_limits = ToolLimits::of(&mut layers);
         let log = layers.log();
         let structured_results = layers.flag(|layer| layer.structured_results);
         match (mount, credential, layers.into_errors()) {
@@ -256,6 +261,7 @@ impl Config {
                 mount,
                 credential,
                 services,
+                tool_limits,
                 structured_results,
                 cache_dir: cache_dir(environment),
                 log,

@@ -10,7 +10,7 @@ use crate::config::ConfigErrors;
 use crate::enrolled::EnrolledError;
 use crate::operator::OperatorError;
 
-pub(crate) use call::CallError;
+pub(crate) use call::{CallError, Check};
 pub(crate) use nearest::nearest;
 
 /// How the process ends.

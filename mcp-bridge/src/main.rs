@@ -14,11 +14,13 @@ mod operator;
 mod private;
 mod process;
 mod proxy;
+mod refusal;
 mod secret;
 mod server;
 #[cfg(unix)]
 mod socket;
 mod tools;
+mod upstream;
 mod vault;
 
 use std::process::ExitCode;

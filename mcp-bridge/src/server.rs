@@ -1,24 +1,30 @@
 //! Answers MCP requests of every revision: lists tools, calls them, tells of changes.
 
 mod gate;
+mod lists;
+mod raw;
 mod stdio;
 mod stopping;
+mod upstream;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
-    CompleteRequestParams, CompleteResult, DiscoverResult, ErrorData, Implementation,
-    ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
-    ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsResult,
-    MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
-    ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
+    CompleteRequestParams, CompleteResult, DiscoverResult, ErrorData, GetPromptRequestParams,
+    GetPromptResponse, GetPromptResult, Implementation, ListPromptsRequestMethod,
+    ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
+    ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, MetaObject,
+    PaginatedRequestParams, ProgressNotificationParam, PromptsCapability, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ResourcesCapability,
+    ServerCapabilities, ServerConfig, SubscriptionFilter,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{Peer, RoleServer, ServerHandler};
+use serde_json::{Value, json};
 
 pub(crate) use gate::Gate;
 pub(crate) use stdio::stdio;
@@ -26,9 +32,12 @@ pub(crate) use stdio::stdio;
 pub(crate) use stdio::{lines, streams};
 pub(crate) use stopping::Stopping;
 
+use self::lists::{List, Listed, Lists};
+use self::raw::{Raw, RawArguments, Slot};
 use crate::catalog::{Snapshot, Store};
 use crate::error::CallError;
-use crate::tools::{Tools, failure, instructions};
+use crate::tools::{Called, Tools, failure, instructions};
+use crate::upstream::Resources;
 
 /// How long a first `tools/list` may wait for Vault: clients give a first answer a few seconds.
 const SETTLE: Duration = Duration::from_millis(1_500);
@@ -40,13 +49,15 @@ const FRESH_TTL_MS: u64 = 60_000;
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// The MCP server of one process.
+pub(crate) type Server = Raw<Handler>;
+
+/// What answers its requests.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
+pub(crate) struct Handler {
     store: Arc<Store>,
     tools: Tools,
     stopping: Stopping,
-    /// The definitions that a client got last.
-    listed: Arc<Mutex<Vec<Tool>>>,
+    listed: Listed,
     /// Whether a client without subscriptions is told of changes already.
     telling: Arc<AtomicBool>,
 }
@@ -55,48 +66,91 @@ impl Server {
     /// Makes the server; nothing is asked of Vault yet.
     pub(crate) fn new(store: Arc<Store>, structured: bool, stopping: Stopping) -> Self {
         let tools = Tools::new(Arc::clone(&store), structured);
-        Self { store, tools, stopping, listed: Arc::default(), telling: Arc::default() }
+        let (listed, telling) = Default::default();
+        Self(Handler { store, tools, stopping, listed, telling })
     }
+}
 
+impl Handler {
     /// Tells of every change that the client hasn't seen, until telling fails or it stops.
-    async fn tell_changes<F, E>(&self, mut tell: impl FnMut() -> F)
+    async fn tell_changes<F, E>(&self, mut tell: impl FnMut(List) -> F)
     where
         F: Future<Output = Result<(), E>>,
     {
         let _interest = self.store.interest();
         let mut watcher = self.store.watch();
-        let mut known = Tools::definitions(&watcher.borrow_and_update().clone());
+        let mut known = Lists::of(&self.tools, &watcher.borrow_and_update().clone());
         loop {
             tokio::select! {
                 changed = watcher.changed() => if changed.is_err() { return },
                 () = self.stopping.closed.cancelled() => return,
             }
-            let now = Tools::definitions(&watcher.borrow_and_update().clone());
-            if now == known {
-                continue;
-            }
-            known = now;
-            // Who has listed nothing yet has nothing that is out of date.
-            let outdated = {
-                let listed = self.listed();
-                !listed.is_empty() && known != *listed
-            };
-            if outdated && tell().await.is_err() {
+            let now = Lists::of(&self.tools, &watcher.borrow_and_update().clone());
+            if self.listed.tell(&known, &now, &mut tell).await.is_err() {
                 return;
             }
+            known = now;
         }
     }
 
-    fn listed(&self) -> std::sync::MutexGuard<'_, Vec<Tool>> {
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is known once a client lists something. The revisions with a handshake have no
+    /// subscriptions: whoever lists hears of changes.
+    async fn listing(&self, context: &RequestContext<RoleServer>) -> Snapshot {
+        let snapshot = self.store.settled(SETTLE).await;
+        if !is_modern(context) && !self.telling.swap(true, Ordering::Relaxed) {
+            let server = self.clone();
+            let peer = context.peer.clone();
+            tokio::spawn(async move {
+                let tell = |list| {
+                    let peer = peer.clone();
+                    async move {
+                        match list {
+                            List::Tools => peer.notify_tool_list_changed().await,
+                            List::Prompts => peer.notify_prompt_list_changed().await,
+                            List::Resources => peer.notify_resource_list_changed().await,
+                        }
+                    }
+                };
+                server.tell_changes(tell).await;
+            });
+        }
+        snapshot
+    }
+
+    /// Waits for an answer, and tells a client that asked for it that the call still runs. Whoever
+    /// drops the call drops its connection, which Vault notices.
+    async fn running<T>(
+        &self,
+        context: &RequestContext<RoleServer>,
+        call: impl Future<Output = T>,
+    ) -> Result<T, CallError> {
+        let Some(_under_way) = self.stopping.begin_call() else {
+            return Err(CallError::Stopping);
+        };
+        tokio::select! {
+            result = call => Ok(result),
+            () = context.ct.cancelled() => Err(CallError::Cancelled),
+            () = self.stopping.now.cancelled() => Err(CallError::Cancelled),
+            () = heartbeats(context) => Err(CallError::Cancelled),
+        }
     }
 }
 
-impl ServerHandler for Server {
+impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
-        let capabilities =
+        let mut capabilities =
             ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         let snapshot = self.store.snapshot();
+        if !Tools::prompts(&snapshot).is_empty() {
+            let mut prompts = PromptsCapability::default();
+            prompts.list_changed = Some(true);
+            capabilities.prompts = Some(prompts);
+        }
+        if !Resources::of(snapshot.catalog.as_deref()).is_empty() {
+            let mut resources = ResourcesCapability::default();
+            resources.list_changed = Some(true);
+            capabilities.resources = Some(resources);
+        }
         ServerConfig::new(capabilities)
             .with_server_info(implementation())
             .with_instructions(instructions(snapshot.catalog.as_deref()))
@@ -118,28 +172,11 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let snapshot = self.store.settled(SETTLE).await;
-        let tools = Tools::definitions(&snapshot);
-        self.listed().clone_from(&tools);
-        // The revisions with a handshake have no subscriptions: whoever lists hears of changes.
-        if !is_modern(&context) && !self.telling.swap(true, Ordering::Relaxed) {
-            let server = self.clone();
-            let peer = context.peer.clone();
-            tokio::spawn(async move {
-                server.tell_changes(|| peer.notify_tool_list_changed()).await;
-            });
-        }
-        let mut result = ListToolsResult::with_all_items(tools)
-            .with_ttl_ms(ttl(&snapshot))
-            .with_cache_scope(CacheScope::Private);
-        if is_modern(&context) {
-            result.meta = Some(server_info());
-        } else {
-            // Older revisions know no cache hints.
-            result.ttl_ms = None;
-            result.cache_scope = None;
-        }
-        Ok(result)
+        let snapshot = self.listing(&context).await;
+        let tools = self.tools.definitions(&snapshot);
+        self.listed.tools(&tools);
+        list(&context, &snapshot, "tools", tools);
+        Ok(ListToolsResult::default())
     }
 
     async fn call_tool(
@@ -147,19 +184,29 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = Tools::find(&request.name) else {
+        let found = match self.tools.find(&request.name) {
+            // It may stand in a catalog that is just being read.
+            None if !self.store.snapshot().fresh => {
+                self.store.settled(SETTLE).await;
+                self.tools.find(&request.name)
+            }
+            found => found,
+        };
+        let Some(tool) = found else {
             return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
         };
-        let Some(_under_way) = self.stopping.begin_call() else {
-            return Ok(failure(&CallError::Stopping).into());
-        };
-        let call = self.tools.call(tool, request.arguments.unwrap_or_default());
-        let mut result = tokio::select! {
-            result = call => result,
-            // Whoever drops the call drops its connection, which Vault notices.
-            () = context.ct.cancelled() => failure(&CallError::Cancelled),
-            () = self.stopping.now.cancelled() => failure(&CallError::Cancelled),
-            () = heartbeats(&context) => failure(&CallError::Cancelled),
+        let raw = context.extensions.get::<RawArguments>().map(|raw| Arc::clone(&raw.0));
+        let arguments = request.arguments.unwrap_or_default();
+        let revision = revision(&context);
+        let call = self.tools.call(tool, arguments, raw.as_deref(), &revision);
+        let called = self.running(&context, call).await;
+        let mut result = match called.unwrap_or_else(|error| Called::Own(failure(&error))) {
+            Called::Own(result) => result,
+            Called::Raw(text) => {
+                Slot::answer(&context, text);
+                CallToolResult::success(Vec::new())
+            }
+            Called::Error(error) => return Err(error),
         };
         if is_modern(&context) {
             result.meta = Some(server_info());
@@ -171,15 +218,36 @@ impl ServerHandler for Server {
         &self,
         requested: &SubscriptionFilter,
     ) -> Option<SubscriptionFilter> {
-        let tools = SubscriptionFilter::builder().tools_list_changed().build();
-        Some(requested.intersection(&tools))
+        // rmcp leaves out what isn't declared.
+        let lists = SubscriptionFilter::builder()
+            .tools_list_changed()
+            .prompts_list_changed()
+            .resources_list_changed();
+        Some(requested.intersection(&lists.build()))
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        if context.accepted().tools_list_changed == Some(true) {
-            let sink = context.sink();
+        let accepted = context.accepted();
+        let wanted = [
+            (List::Tools, accepted.tools_list_changed),
+            (List::Prompts, accepted.prompts_list_changed),
+            (List::Resources, accepted.resources_list_changed),
+        ];
+        let wants = |list: List| wanted.contains(&(list, Some(true)));
+        if [List::Tools, List::Prompts, List::Resources].into_iter().any(wants) {
+            let tell = |list| {
+                let sink = context.sink();
+                async move {
+                    match list {
+                        list if !wants(list) => Ok(()),
+                        List::Tools => sink.notify_tool_list_changed().await,
+                        List::Prompts => sink.notify_prompt_list_changed().await,
+                        List::Resources => sink.notify_resource_list_changed().await,
+                    }
+                }
+            };
             tokio::select! {
-                () = self.tell_changes(|| sink.notify_tool_list_changed()) => {}
+                () = self.tell_changes(tell) => {}
                 () = context.cancelled() => {}
             }
         } else {
@@ -204,26 +272,83 @@ impl ServerHandler for Server {
     async fn list_prompts(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+        let snapshot = self.listing(&context).await;
+        let prompts = Tools::prompts(&snapshot);
+        if prompts.is_empty() && self.get_info().capabilities.prompts.is_none() {
+            return Err(ErrorData::method_not_found::<ListPromptsRequestMethod>());
+        }
+        self.listed.prompts(&prompts);
+        list(&context, &snapshot, "prompts", prompts);
+        Ok(ListPromptsResult::default())
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let text = self.running(&context, self.prompt(request, revision(&context))).await;
+        Slot::answer(&context, text.map_err(|error| upstream::error(&error))??);
+        Ok(GetPromptResult::default().into())
     }
 
     async fn list_resources(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        let snapshot = self.listing(&context).await;
+        let resources = Resources::of(snapshot.catalog.as_deref());
+        if resources.is_empty() {
+            return Err(ErrorData::method_not_found::<ListResourcesRequestMethod>());
+        }
+        self.listed.resources(&resources.listed);
+        list(&context, &snapshot, "resources", resources.listed);
+        Ok(ListResourcesResult::default())
     }
 
     async fn list_resource_templates(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+        let snapshot = self.listing(&context).await;
+        let resources = Resources::of(snapshot.catalog.as_deref());
+        if resources.is_empty() {
+            return Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>());
+        }
+        self.listed.templates(&resources.templates);
+        list(&context, &snapshot, "resourceTemplates", resources.templates);
+        Ok(ListResourceTemplatesResult::default())
     }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let text = self.running(&context, self.resource(request, revision(&context))).await;
+        Slot::answer(&context, text.map_err(|error| upstream::error(&error))??);
+        Ok(ReadResourceResult::new(Vec::new()).into())
+    }
+}
+
+/// Answers a request with a list, whole: no list has pages.
+fn list(context: &RequestContext<RoleServer>, snapshot: &Snapshot, field: &str, items: Vec<Value>) {
+    let mut result = json!({ field: items });
+    // Older revisions know no cache hints, nor a result's type.
+    if is_modern(context)
+        && let Value::Object(result) = &mut result
+        && let Value::Object(hints) = json!({
+            "resultType": "complete", "ttlMs": ttl(snapshot), "cacheScope": "private",
+            "_meta": server_info(),
+        })
+    {
+        result.extend(hints);
+    }
+    Slot::answer_json(context, result);
 }
 
 /// Tells a client that asked for it that the call still runs. Never returns.
@@ -245,6 +370,11 @@ async fn heartbeats(context: &RequestContext<RoleServer>) {
 
 fn ttl(snapshot: &Snapshot) -> u64 {
     if snapshot.fresh { FRESH_TTL_MS } else { 0 }
+}
+
+/// The revision that a client speaks.
+fn revision(context: &RequestContext<RoleServer>) -> ProtocolVersion {
+    context.protocol_version().unwrap_or(ProtocolVersion::LATEST_WITH_INITIALIZE)
 }
 
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {

@@ -13,6 +13,8 @@ pub mod cli;
 pub mod cluster;
 pub mod forms;
 pub mod machine;
+pub mod mcp;
+pub mod mcp_upstream;
 pub mod memory;
 pub mod nginx;
 pub mod programs;

@@ -11,6 +11,7 @@ mod refusals;
 mod services;
 mod snapshot;
 mod sweep;
+mod tools;
 mod usage;
 mod versions;
 
@@ -33,6 +34,8 @@ pub use health::{Health, Outcome};
 use kept::Kept;
 pub use services::{ServiceWrite, WrittenService};
 pub use snapshot::Snapshot;
+pub(crate) use tools::parsed;
+pub use tools::{Approval, Count, Selection, Stale, Tools, is_mcp, rules, trust};
 pub use usage::Usage;
 
 /// One mount. Everything that holds a secret or a connection is inside, and is dropped with it.
@@ -49,6 +52,7 @@ pub struct Engine {
     health: health::HealthBook,
     refusals: refusals::RefusalBook,
     usage: usage::UsageBook,
+    tools: tools::ToolsBook,
     /// Set when a write ended half-way: something may lie about that nothing refers to.
     needs_sweep: AtomicBool,
     /// Seconds since 1970.
@@ -99,6 +103,7 @@ impl Default for Engine {
             health: health::HealthBook::default(),
             refusals: refusals::RefusalBook::default(),
             usage: usage::UsageBook::default(),
+            tools: tools::ToolsBook::default(),
             // What a kill left behind is found by the first round after a start.
             needs_sweep: AtomicBool::new(true),
             clock: Box::new(storage::now),
@@ -133,6 +138,9 @@ impl Engine {
 
     /// Drops what was cached of a storage key.
     pub fn forget(&self, key: &str) {
+        if let Some(id) = key.strip_prefix(storage::TOOLS) {
+            return self.tools.forget(id);
+        }
         let mut cache = self.cache();
         cache.generation += 1;
         if key == storage::CONFIG {
@@ -151,6 +159,7 @@ impl Engine {
 
     /// Drops everything cached; idle connections end with it.
     pub fn forget_all(&self) {
+        self.tools.forget_all();
         let mut cache = self.cache();
         *cache = Cache { generation: cache.generation + 1, ..Cache::default() };
     }

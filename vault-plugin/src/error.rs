@@ -42,11 +42,19 @@ pub enum Code {
     Paused,
     /// A check-and-set write lost.
     CheckAndSetFailed,
+    /// The MCP server has no tool of that name.
+    UnknownTool,
+    /// No operator has approved the tool, or not as it is now.
+    ToolNotApproved,
+    /// The MCP server asks for something that only its client's user or model could give.
+    InputRequiredUnsupported,
+    /// What the MCP server answers isn't MCP.
+    UpstreamProtocol,
 }
 
 impl Code {
     /// Every code, as `info` lists them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::UnknownService,
         Self::DeniedByRule,
@@ -64,6 +72,10 @@ impl Code {
         Self::ServiceDisabled,
         Self::Paused,
         Self::CheckAndSetFailed,
+        Self::UnknownTool,
+        Self::ToolNotApproved,
+        Self::InputRequiredUnsupported,
+        Self::UpstreamProtocol,
     ];
 
     /// The code as it stands in texts.
@@ -86,6 +98,10 @@ impl Code {
             Self::ServiceDisabled => "service_disabled",
             Self::Paused => "paused",
             Self::CheckAndSetFailed => "check_and_set_failed",
+            Self::UnknownTool => "unknown_tool",
+            Self::ToolNotApproved => "tool_not_approved",
+            Self::InputRequiredUnsupported => "input_required_unsupported",
+            Self::UpstreamProtocol => "upstream_protocol",
         }
     }
 
@@ -105,14 +121,17 @@ impl Code {
             | Self::Busy
             | Self::ServiceDisabled
             | Self::Paused
-            | Self::CheckAndSetFailed => 400,
-            Self::UnknownService => 404,
+            | Self::CheckAndSetFailed
+            | Self::ToolNotApproved => 400,
+            Self::UnknownService | Self::UnknownTool => 404,
             Self::CredentialRefused
             | Self::TlsFailed
             | Self::UpstreamUnreachable
             | Self::OutcomeUnknown
             | Self::ResponseTooLarge
-            | Self::ResponseUndecodable => 424,
+            | Self::ResponseUndecodable
+            | Self::InputRequiredUnsupported
+            | Self::UpstreamProtocol => 424,
         }
     }
 }

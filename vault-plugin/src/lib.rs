@@ -9,6 +9,7 @@
 //! | [`engine`] | what one mount remembers; reading, checking and committing writes | HTTP, encodings |
 //! | `path` | operations, fields, help | storage keys, the network |
 //! | [`proxy`] | the pipeline of one request, room by room | storage |
+//! | [`mcp`] | messages to MCP servers, and their answers | storage keys |
 //! | [`storage`] | keys, entries, versions of their form | requests, HTTP |
 //! | [`error`] | every failure: code, status, text | – |
 //!
@@ -32,6 +33,7 @@ mod backend;
 pub mod bounds;
 pub mod engine;
 pub mod error;
+pub mod mcp;
 pub mod memory;
 pub mod name;
 mod path;

@@ -1,5 +1,6 @@
 //! The engine's paths, one file each.
 
+mod call;
 mod catalog;
 mod check;
 mod config;
@@ -7,8 +8,11 @@ mod credentials;
 mod explain;
 mod health;
 mod info;
+mod prompts;
 mod proxy;
+mod resources;
 mod services;
+mod tools;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,10 +38,14 @@ pub(crate) fn all() -> Vec<Path<Engine>> {
         services::paths(),
         credentials::paths(),
         proxy::paths(),
+        call::paths(),
+        resources::paths(),
+        prompts::paths(),
         explain::paths(),
         check::paths(),
         health::paths(),
         catalog::paths(),
+        tools::paths(),
     ]
     .into_iter()
     .flatten()

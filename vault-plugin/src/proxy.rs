@@ -22,7 +22,7 @@ pub mod binding;
 pub mod canonical;
 pub mod check;
 pub mod credential;
-mod decision;
+pub(crate) mod decision;
 pub mod egress;
 pub mod explain;
 pub mod headers;
@@ -52,6 +52,7 @@ use answer::ProxyResponse;
 use decision::Decision;
 use policy::CanonicalRequest;
 use request::{FORM, ProxyRequest};
+use service::Kind;
 
 /// Makes one upstream request for a caller.
 ///
@@ -110,7 +111,11 @@ async fn pipeline(
 }
 
 /// One view of the service for the whole call, if it may be called at all.
-async fn snapshot(engine: &Engine, call: &Call, name: &Name) -> Result<Arc<Snapshot>, Error> {
+pub(crate) async fn snapshot(
+    engine: &Engine,
+    call: &Call,
+    name: &Name,
+) -> Result<Arc<Snapshot>, Error> {
     let mount = engine.mount(call.storage.as_ref()).await?;
     if mount.entry.paused {
         let reason = match mount.entry.pause_reason.as_str() {
@@ -142,6 +147,15 @@ async fn snapshot(engine: &Engine, call: &Call, name: &Name) -> Result<Arc<Snaps
 
 fn canonicalise(request: ProxyRequest, snapshot: &Snapshot) -> Result<CanonicalRequest, Failure> {
     let service = &snapshot.service;
+    match service.kind {
+        Kind::Http => {}
+        Kind::Mcp(_) => {
+            return Err(Failure::invalid(format!(
+                "\"{name}\" is an MCP server: call its tools, at call/{name}/<tool>. Nothing was sent",
+                name = service.name
+            )));
+        }
+    }
     let nothing_sent = |text: String| Failure::invalid(format!("{text}. Nothing was sent"));
     let target =
         canonical::canonicalise(&service.base, &request.path, &request.query, service.switches)

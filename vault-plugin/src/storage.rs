@@ -9,6 +9,7 @@ mod config;
 mod credential;
 mod material;
 mod service;
+mod tools;
 
 use std::sync::OnceLock;
 
@@ -21,6 +22,10 @@ pub use config::ConfigEntry;
 pub use credential::{CredentialEntry, Owner, VersionEntry};
 pub use material::MaterialEntry;
 pub use service::{Definition, OwnCredential, ServiceEntry};
+pub use tools::{
+    DefinitionEntry, PinEntry, SeenEntry, StoredTools, TOOL_PARTS, TOOLS, ToolsEntry, delete_parts,
+    delete_tools, load_tools, store_parts,
+};
 
 /// The mount-wide settings.
 pub const CONFIG: &str = "config";

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::{Method, ServiceName};
+use super::{Method, ServiceName, Use};
 use crate::config::Mount;
 use crate::vault::{Request, Session, SessionError};
 
@@ -16,6 +16,8 @@ const BATCH: usize = 400;
 pub(super) struct Capabilities {
     generation: u64,
     permitted: HashMap<ServiceName, Vec<Method>>,
+    /// The same of MCP servers, whose uses are as many as their tools.
+    uses: HashMap<ServiceName, HashMap<Use, bool>>,
 }
 
 #[derive(Deserialize)]
@@ -27,19 +29,28 @@ impl Capabilities {
     /// Forgets what is known of a service, for example after a surprising 403.
     pub(super) fn forget(&mut self, name: &ServiceName) {
         self.permitted.remove(name);
+        self.uses.remove(name);
     }
 
-    /// Forgets the services of which nothing is permitted, as many as one question can ask of
-    /// again.
+    /// Forgets what isn't permitted, as much as one question can ask of again: services of which
+    /// nothing is, and single uses of MCP servers.
     pub(super) fn forget_refused(&mut self) {
         let refused = self.permitted.iter().filter(|(_, methods)| methods.is_empty());
         let refused = refused.map(|(name, _)| name.clone());
         for name in refused.take(BATCH / Method::ALL.len()).collect::<Vec<_>>() {
-            self.forget(&name);
+            self.permitted.remove(&name);
+        }
+        let mut room = BATCH;
+        for uses in self.uses.values_mut() {
+            uses.retain(|_, permitted| {
+                let keep = *permitted || room == 0;
+                room -= usize::from(!keep);
+                keep
+            });
         }
     }
 
-    /// Learns what isn't known yet of some services.
+    /// Learns what isn't known yet of some HTTP services.
     ///
     /// # Errors
     ///
@@ -51,44 +62,63 @@ impl Capabilities {
         mount: &Mount,
         names: impl Iterator<Item = &ServiceName>,
     ) -> Result<(), SessionError> {
-        if self.generation != session.generation() {
-            self.permitted.clear();
-        }
+        self.outlive(session);
         let unknown =
             names.filter(|name| !self.permitted.contains_key(name)).cloned().collect::<Vec<_>>();
         for batch in unknown.chunks(BATCH / Method::ALL.len()) {
-            let paths = batch
-                .iter()
-                .flat_map(|name| Method::ALL.map(|method| path(mount, name, method)))
-                .collect::<Vec<_>>();
-            let body = serde_json::json!({ "paths": paths }).to_string();
-            let request = Request::post("sys/capabilities-self", body).asking_on();
-            let reply = session.request(&request).await?;
-            let answer = match reply.status {
-                200 => serde_json::from_slice::<Answer>(&reply.body).ok().map(|a| a.data),
-                status => {
-                    tracing::warn!(status, "Vault doesn't tell what this token may do");
-                    None
-                }
-            };
+            let path = |name: &ServiceName, method| Use::Method(method).path(mount, name);
+            let paths = batch.iter().flat_map(|name| Method::ALL.map(|method| path(name, method)));
+            let held = ask(session, paths.collect()).await?;
             for name in batch {
-                let permitted = match &answer {
-                    None => Method::ALL.to_vec(),
-                    Some(capabilities) => Method::ALL
-                        .into_iter()
-                        .filter(|method| {
-                            capabilities.get(&path(mount, name, *method)).is_some_and(|held| {
-                                held.iter().any(|c| c == "update" || c == "root")
-                            })
-                        })
-                        .collect(),
-                };
-                self.permitted.insert(name.clone(), permitted);
+                let permitted =
+                    Method::ALL.into_iter().filter(|method| held.update(&path(name, *method)));
+                self.permitted.insert(name.clone(), permitted.collect());
             }
         }
         // A login in between may have changed the token: what was learned then belongs to either.
         self.generation = session.generation();
         Ok(())
+    }
+
+    /// Learns what isn't known yet of some uses of MCP servers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::learn`].
+    pub(super) async fn learn_uses(
+        &mut self,
+        session: &Session,
+        mount: &Mount,
+        wanted: Vec<(&ServiceName, Use)>,
+    ) -> Result<(), SessionError> {
+        self.outlive(session);
+        let unknown = wanted
+            .into_iter()
+            .filter(|(name, one)| !self.uses.get(name).is_some_and(|uses| uses.contains_key(one)));
+        let unknown = unknown.collect::<Vec<_>>();
+        for batch in unknown.chunks(BATCH) {
+            let paths = batch.iter().map(|(name, one)| one.path(mount, name)).collect();
+            let held = ask(session, paths).await?;
+            for (name, one) in batch {
+                let permitted = held.update(&one.path(mount, name));
+                self.uses.entry((*name).clone()).or_default().insert(one.clone(), permitted);
+            }
+        }
+        self.generation = session.generation();
+        Ok(())
+    }
+
+    /// Forgets all when the token is another.
+    fn outlive(&mut self, session: &Session) {
+        if self.generation != session.generation() {
+            self.permitted.clear();
+            self.uses.clear();
+        }
+    }
+
+    /// Whether a use is known to be permitted.
+    pub(super) fn may(&self, name: &ServiceName, one: &Use) -> bool {
+        self.uses.get(name).and_then(|uses| uses.get(one)).copied().unwrap_or_default()
     }
 
     /// The methods that are known to be permitted.
@@ -97,6 +127,27 @@ impl Capabilities {
     }
 }
 
-fn path(mount: &Mount, name: &ServiceName, method: Method) -> String {
-    format!("{mount}/proxy/{name}/{method}")
+/// What Vault says of some paths; none where it doesn't tell.
+struct Held(Option<HashMap<String, Vec<String>>>);
+
+impl Held {
+    fn update(&self, path: &str) -> bool {
+        self.0.as_ref().is_none_or(|paths| {
+            let held = paths.get(path).map(Vec::as_slice).unwrap_or_default();
+            held.iter().any(|capability| capability == "update" || capability == "root")
+        })
+    }
+}
+
+async fn ask(session: &Session, paths: Vec<String>) -> Result<Held, SessionError> {
+    let body = serde_json::json!({ "paths": paths }).to_string();
+    let request = Request::post("sys/capabilities-self", body).asking_on();
+    let reply = session.request(&request).await?;
+    Ok(Held(match reply.status {
+        200 => serde_json::from_slice::<Answer>(&reply.body).ok().map(|answer| answer.data),
+        status => {
+            tracing::warn!(status, "Vault doesn't tell what this token may do");
+            None
+        }
+    }))
 }

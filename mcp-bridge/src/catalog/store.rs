@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
 
 use super::capabilities::Capabilities;
+use super::offers::Offers;
 use super::saved::Saved;
-use super::{Catalog, Details, Method, ServiceName};
-use crate::config::{Config, CredentialSource, Mount, VaultServer};
+use super::{Catalog, Details, Kind, Method, ServiceName, Use};
+use crate::config::{Config, CredentialSource, Mount, ToolLimits, VaultServer};
 use crate::error::CallError;
 use crate::vault::{self, Lost, Request, Session, SessionError, Unavailable, jitter};
 
@@ -18,13 +19,23 @@ pub(crate) struct Store {
     session: Session,
     mount: Mount,
     named: Vec<ServiceName>,
+    tool_limits: ToolLimits,
     saved: Option<Saved>,
     current: watch::Sender<Snapshot>,
     /// Held while refreshing, so that many callers make one request.
-    refreshing: Mutex<Capabilities>,
+    refreshing: Mutex<Learned>,
     /// How many clients want to hear of changes.
     interest: watch::Sender<usize>,
     stale: Notify,
+    /// Rung when a refresh couldn't read what every MCP server offers.
+    unread: Notify,
+}
+
+/// What refreshing has learned of this token and of MCP servers.
+#[derive(Debug, Default)]
+struct Learned {
+    capabilities: Capabilities,
+    offers: Offers,
 }
 
 /// What is known at a moment.
@@ -72,12 +83,19 @@ impl Store {
             session,
             mount: config.mount,
             named: config.services,
+            tool_limits: config.tool_limits,
             saved,
             current: watch::Sender::new(Snapshot { catalog, ..Snapshot::default() }),
             refreshing: Mutex::default(),
             interest: watch::Sender::new(0),
             stale: Notify::new(),
+            unread: Notify::new(),
         }
+    }
+
+    /// How many tools of MCP servers are listed one by one.
+    pub(crate) fn tool_limits(&self) -> &ToolLimits {
+        &self.tool_limits
     }
 
     /// The session that the store asks with.
@@ -125,21 +143,28 @@ impl Store {
     /// Has the next refresh ask for the permissions of a service again: Vault decided otherwise
     /// than expected.
     pub(crate) async fn doubt(&self, name: &ServiceName) {
-        self.refreshing.lock().await.forget(name);
+        self.refreshing.lock().await.capabilities.forget(name);
     }
 
     /// Has the next refresh ask again for services of which nothing was permitted: an agent that
     /// asks what it may call may have been allowed more since.
     pub(crate) async fn doubt_refused(&self) {
-        self.refreshing.lock().await.forget_refused();
+        self.refreshing.lock().await.capabilities.forget_refused();
     }
 
     /// Takes note that Vault let a call pass. If that is news, the operator has changed the policy.
-    pub(crate) async fn saw_permitted(&self, name: &ServiceName, method: Method) {
-        let known = self.snapshot().catalog.is_some_and(|catalog| {
-            catalog.find(name.as_str()).is_some_and(|s| !s.permitted.contains(&method))
+    pub(crate) async fn saw_permitted(&self, name: &ServiceName, one: &Use) {
+        let news = self.snapshot().catalog.is_some_and(|catalog| {
+            catalog.find(name.as_str()).is_some_and(|service| match one {
+                Use::Method(method) => !service.permitted.contains(method),
+                Use::Tool(segment) => service
+                    .offer
+                    .as_ref()
+                    .is_some_and(|offer| !offer.tools.iter().any(|tool| tool.segment == *segment)),
+                Use::Prompt(_) | Use::Resources => false,
+            })
         });
-        if known {
+        if news {
             self.doubt(name).await;
             self.stale.notify_one();
         }
@@ -154,6 +179,10 @@ impl Store {
             tokio::time::sleep(jitter(pause, 20)).await;
             pause = (pause * 2).min(Duration::from_secs(30));
         }
+        tokio::join!(self.poll(), self.catch_up());
+    }
+
+    async fn poll(&self) {
         let mut interest = self.interest.subscribe();
         loop {
             let wanted = *interest.borrow_and_update() > 0;
@@ -175,23 +204,57 @@ impl Store {
         }
     }
 
+    /// Reads on what a refresh couldn't read in its time, so that a slow or broken answer about one
+    /// MCP server delays nothing about the others. Never returns.
+    async fn catch_up(&self) {
+        let mut pause = RETRY;
+        loop {
+            self.unread.notified().await;
+            loop {
+                let wanted = self.refreshing.lock().await.offers.unread();
+                let read = super::offers::read(self, wanted.clone(), LONGEST).await;
+                let done = wanted.len() == read.len();
+                let came = !read.is_empty();
+                self.refreshing.lock().await.offers.keep(read);
+                if came && self.refresh().await.is_err() {
+                    tracing::debug!("the catalog can't be refreshed");
+                }
+                if done {
+                    pause = RETRY;
+                    break;
+                }
+                tokio::time::sleep(jitter(pause, 20)).await;
+                pause = (pause * 2).min(POLL);
+            }
+        }
+    }
+
     /// Gets a fresh catalog.
     ///
     /// # Errors
     ///
     /// [`CallError`] if there is no session or Vault can't answer.
     pub(crate) async fn refresh(&self) -> Result<Arc<Catalog>, CallError> {
-        let mut capabilities = self.refreshing.lock().await;
+        let mut learned = self.refreshing.lock().await;
         let mut catalog = self.fetch().await?;
-        let names = catalog.services.iter().map(|service| &service.name);
+        catalog.services.sort_by(|a, b| a.name.cmp(&b.name));
+        self.read_offers(&mut learned.offers, &catalog).await;
+        let Learned { capabilities, offers } = &mut *learned;
+        let http = catalog.services.iter().filter(|service| service.kind == Kind::Http);
+        let names = http.map(|service| &service.name);
         capabilities
             .learn(&self.session, &self.mount, names)
             .await
             .map_err(|error| unsent(&error))?;
+        capabilities
+            .learn_uses(&self.session, &self.mount, offers.uses())
+            .await
+            .map_err(|error| unsent(&error))?;
         for service in &mut catalog.services {
             service.permitted = capabilities.permitted(&service.name);
+            service.offer =
+                offers.permitted(&service.name, |one| capabilities.may(&service.name, one));
         }
-        catalog.services.sort_by(|a, b| a.name.cmp(&b.name));
         let catalog = Arc::new(catalog);
         let changed = self.current.send_if_modified(|snapshot| {
             let changed = !snapshot.fresh || snapshot.catalog.as_ref() != Some(&catalog);
@@ -203,6 +266,34 @@ impl Store {
             saved.store(&catalog);
         }
         Ok(catalog)
+    }
+
+    /// Gets a fresh catalog with all that MCP servers offer, however long that takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::refresh`].
+    pub(crate) async fn refresh_whole(&self) -> Result<Arc<Catalog>, CallError> {
+        let catalog = self.refresh().await?;
+        let unread = self.refreshing.lock().await.offers.unread();
+        if unread.is_empty() {
+            return Ok(catalog);
+        }
+        let read = super::offers::read(self, unread, LONGEST).await;
+        self.refreshing.lock().await.offers.keep(read);
+        self.refresh().await
+    }
+
+    /// Reads what MCP servers offer, where the catalog has changed since it was read, and waits a
+    /// moment at most: what can't be read by then stays as it was.
+    async fn read_offers(&self, offers: &mut Offers, catalog: &Catalog) {
+        let before = self.snapshot().catalog;
+        let wanted = offers.begin(catalog, before.as_deref());
+        let reading = super::offers::read(self, wanted, PATIENCE);
+        offers.keep(reading.await);
+        if !offers.unread().is_empty() {
+            self.unread.notify_one();
+        }
     }
 
     /// Gets what the engine tells of one service; none where it may not be read.
@@ -259,5 +350,11 @@ pub(crate) fn unsent(error: &SessionError) -> CallError {
     }
 }
 
+/// How long a refresh waits for what MCP servers offer: a first list has little time.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long it may take in the background.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The pause before what couldn't be read is asked for again; it doubles up to [`POLL`].
+const RETRY: Duration = Duration::from_secs(2);
 /// How often the catalog is asked for while a client wants to hear of changes.
 const POLL: Duration = Duration::from_secs(60);

@@ -13,6 +13,10 @@ pub(crate) struct Policy {
     /// Methods to allow, or `any`
     #[arg(long, value_delimiter = ',', default_value = "GET,HEAD", value_name = "METHOD,…")]
     pub(crate) methods: Vec<String>,
+    /// The services are MCP servers: their tools to allow, by the segments that `mcp-bridge tools`
+    /// shows behind the service's name, or `any`
+    #[arg(long, value_delimiter = ',', value_name = "TOOL,…", conflicts_with = "methods")]
+    pub(crate) tools: Vec<String>,
 }
 
 /// Arguments of `provision`.

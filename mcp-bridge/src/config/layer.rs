@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::names::{self, Name};
-use super::{ConfigError, Environment, Log, Mount, address};
+use super::{ConfigError, Environment, Log, Mount, address, tools};
 use crate::catalog::ServiceName;
 use crate::cli;
 
@@ -35,6 +35,11 @@ pub(super) struct Layer {
     pub(super) role: Option<String>,
     pub(super) tcti: Option<String>,
     pub(super) services: Option<Vec<String>>,
+    pub(super) favourites: Option<Vec<String>>,
+    #[serde(deserialize_with = "tools::number")]
+    pub(super) max_tools: Option<String>,
+    #[serde(deserialize_with = "tools::number")]
+    pub(super) max_tool_bytes: Option<String>,
     pub(super) structured_results: Option<bool>,
     pub(super) log: Option<String>,
     pub(super) log_file: Option<PathBuf>,
@@ -70,6 +75,9 @@ impl Layer {
             role: flags.role.clone(),
             tcti: flags.tcti.clone(),
             services: None,
+            favourites: None,
+            max_tools: None,
+            max_tool_bytes: None,
             structured_results: None,
             log: flags.log.clone(),
             log_file: flags.log_file.clone(),
@@ -99,6 +107,11 @@ impl Layer {
             role: text(names::ROLE),
             tcti: text(names::TCTI),
             services: None,
+            favourites: environment
+                .var(names::FAVOURITES.variable)
+                .map(|list| list.split(',').map(|name| name.trim().to_owned()).collect()),
+            max_tools: text(names::MAX_TOOLS),
+            max_tool_bytes: text(names::MAX_TOOL_BYTES),
             structured_results: None,
             log: text(names::LOG),
             log_file: path(names::LOG_FILE),

@@ -71,5 +71,12 @@ pub(crate) const LOG: Name = Name::new("--log", "MCP_BRIDGE_LOG", "log");
 pub(crate) const LOG_FILE: Name = Name::new("--log-file", "MCP_BRIDGE_LOG_FILE", "log_file");
 /// Services to show without a catalog.
 pub(crate) const SERVICES: Name = Name::new("", "", "services");
+/// Tools of MCP servers that are always listed.
+pub(crate) const FAVOURITES: Name = Name::new("", "MCP_BRIDGE_FAVOURITES", "favourites");
+/// How many tools of MCP servers are listed.
+pub(crate) const MAX_TOOLS: Name = Name::new("", "MCP_BRIDGE_MAX_TOOLS", "max_tools");
+/// How large their definitions may be together.
+pub(crate) const MAX_TOOL_BYTES: Name =
+    Name::new("", "MCP_BRIDGE_MAX_TOOL_BYTES", "max_tool_bytes");
 /// An operator's token; `call` alone reads it.
 pub(crate) const VAULT_TOKEN: &str = "VAULT_TOKEN";

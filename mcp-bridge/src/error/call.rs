@@ -30,6 +30,15 @@ pub(crate) enum CallError {
         /// What has to follow `mcp-bridge policy <service> --methods …`: a mount, if not the default.
         policy_flags: String,
     },
+    /// Vault's policy refuses a tool, a prompt or the resources of an MCP server.
+    UseNotPermitted {
+        /// The service.
+        service: String,
+        /// What was refused, in words.
+        what: String,
+        /// The command that prints the policy for it.
+        command: String,
+    },
     /// The upstream answered 401: the stored credential doesn't work there.
     CredentialRefused {
         /// The service.
@@ -54,8 +63,8 @@ pub(crate) enum CallError {
         service: String,
         /// What happened.
         cause: &'static str,
-        /// Whether the method is one that only reads.
-        read: bool,
+        /// What to do about it.
+        check: Check,
     },
     /// Vault refused for reasons of load; nothing was sent.
     Busy {
@@ -72,13 +81,24 @@ pub(crate) enum CallError {
     Stopping,
 }
 
+/// How an agent finds out whether a call with an unknown outcome happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// It needn't: what only reads may be repeated.
+    Repeat,
+    /// By reading.
+    Read,
+    /// By another tool of the service.
+    Tool,
+}
+
 impl CallError {
     /// The code at the head of the text.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "invalid_request",
             Self::UnknownService { .. } => "unknown_service",
-            Self::NotPermitted { .. } => "not_permitted",
+            Self::NotPermitted { .. } | Self::UseNotPermitted { .. } => "not_permitted",
             Self::CredentialRefused { .. } => "credential_refused",
             Self::Engine { code, .. } => code.as_str(),
             Self::OutcomeUnknown { .. } | Self::Cancelled => "outcome_unknown",
@@ -102,9 +122,10 @@ impl CallError {
     /// The exit status of `call` for this error.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Invalid(_) | Self::UnknownService { .. } | Self::NotPermitted { .. } => {
-                Exit::Refused
-            }
+            Self::Invalid(_)
+            | Self::UnknownService { .. }
+            | Self::NotPermitted { .. }
+            | Self::UseNotPermitted { .. } => Exit::Refused,
             Self::CredentialRefused { .. } => Exit::Upstream,
             Self::Engine { code, .. } => match code {
                 EngineCode::UpstreamUnreachable
@@ -112,9 +133,13 @@ impl CallError {
                 | EngineCode::OutcomeUnknown
                 | EngineCode::ResponseTooLarge
                 | EngineCode::ResponseUndecodable
-                | EngineCode::CredentialRefused => Exit::Upstream,
+                | EngineCode::CredentialRefused
+                | EngineCode::InputRequiredUnsupported
+                | EngineCode::UpstreamProtocol => Exit::Upstream,
                 EngineCode::InvalidRequest
                 | EngineCode::UnknownService
+                | EngineCode::UnknownTool
+                | EngineCode::ToolNotApproved
                 | EngineCode::DeniedByRule
                 | EngineCode::CredentialMissing
                 | EngineCode::CredentialExpired
@@ -160,15 +185,22 @@ impl CallError {
                     wanted.join(",")
                 )
             }
+            Self::UseNotPermitted { service, what, command } => format!(
+                "Vault's policy for this agent doesn't allow {what} of \"{service}\". Nothing was \
+                 sent. Retrying won't help. Tell the user; an operator can allow it: {command}"
+            ),
             Self::CredentialRefused { service, mount, credential, request_id } => {
                 refused(service, mount, credential.as_deref()) + &with_id(request_id.as_deref())
             }
             Self::Engine { text, .. } => text.clone(),
-            Self::OutcomeUnknown { service, cause, read } => {
-                let advice = if *read {
-                    "It only reads, so you may repeat it once."
-                } else {
-                    "Don't repeat it. First use proxy_read to see whether it happened, then decide."
+            Self::OutcomeUnknown { service, cause, check } => {
+                let advice = match check {
+                    Check::Repeat => "It only reads, so you may repeat it once.",
+                    Check::Read => {
+                        "Don't repeat it. First use proxy_read to see whether it happened, then \
+                         decide."
+                    }
+                    Check::Tool => crate::refusal::TOOL_CHECK,
                 };
                 format!(
                     "{cause} after the request to \"{service}\" was sent, so it may have taken \

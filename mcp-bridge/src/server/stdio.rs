@@ -264,7 +264,10 @@ async fn write(mut writer: impl AsyncWrite + Unpin, mut lines: mpsc::UnboundedRe
 /// it might be answered in turn.
 fn parse(text: &[u8]) -> Result<Option<Incoming>, Invalid> {
     let error = match serde_json::from_slice::<Incoming>(text) {
-        Ok(message) => return Ok(Some(message)),
+        Ok(mut message) => {
+            super::raw::keep_arguments(&mut message, text);
+            return Ok(Some(message));
+        }
         Err(error) => error,
     };
     // Not the line: it may hold what is private.
@@ -293,6 +296,9 @@ fn refusal(text: &str, id: Option<RequestId>) -> Outgoing {
 }
 
 fn line_of(message: &Outgoing) -> Vec<u8> {
+    if let Some(line) = super::raw::line(message) {
+        return line;
+    }
     // Messages are made of texts, numbers and lists, all of which JSON has.
     serde_json::to_vec(message).unwrap_or_default()
 }

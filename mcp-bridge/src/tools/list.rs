@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::result::size;
-use crate::catalog::{Catalog, Details, Health, HealthState, Method, Service};
+use super::upstream::{count_of, is_whole};
+use crate::catalog::{Catalog, Details, Health, HealthState, Kind, Method, Service};
+use crate::config::ToolLimits;
 
 /// Writes the overview: one line for each service.
-pub(crate) fn overview(catalog: &Catalog) -> String {
+pub(crate) fn overview(catalog: &Catalog, limits: &ToolLimits) -> String {
     let services = catalog.visible().collect::<Vec<_>>();
     if services.is_empty() {
         return "No service is available to this agent yet. An operator can add one (vault write \
@@ -20,12 +22,13 @@ pub(crate) fn overview(catalog: &Catalog) -> String {
         count => format!("{count} services"),
     };
     let mut text = format!("{count}. Paths are appended to the base URL.");
+    let whole = is_whole(catalog, limits);
     for service in services {
         let _ = write!(text, "\n- {}:", service.name);
-        for part in parts(service) {
+        for part in parts(service, whole) {
             let _ = write!(text, " {part}.");
         }
-        if !service.base_url.is_empty() {
+        if !service.base_url.is_empty() && service.kind == Kind::Http {
             let _ = write!(text, " Base: {}", service.base_url);
         }
     }
@@ -33,7 +36,7 @@ pub(crate) fn overview(catalog: &Catalog) -> String {
 }
 
 /// Writes all that is known of one service.
-pub(super) fn details(service: &Service, details: Option<&Details>) -> String {
+pub(super) fn details(service: &Service, details: Option<&Details>, whole: bool) -> String {
     let (usage, limits, safe) = match details {
         Some(details) => (details.usage.as_deref(), details.limits, &details.safe_methods[..]),
         None => (None, crate::catalog::Limits::default(), &[][..]),
@@ -41,13 +44,22 @@ pub(super) fn details(service: &Service, details: Option<&Details>) -> String {
     // The engine knows no permissions; for the rest its newer word counts.
     let mut newest = details.map_or_else(|| service.clone(), |details| details.service.clone());
     newest.permitted.clone_from(&service.permitted);
+    newest.offer.clone_from(&service.offer);
     let service = &newest;
 
     let mut text = format!("{}:", service.name);
-    for part in parts(service) {
+    for part in parts(service, whole) {
         let _ = write!(text, " {part}.");
     }
-    if !service.base_url.is_empty() {
+    if let Some(offer) = service.offer.as_ref().filter(|_| service.kind == Kind::Mcp) {
+        for (noun, entries) in [("Tools", &offer.tools), ("Prompts", &offer.prompts)] {
+            if entries.is_empty() {
+                continue;
+            }
+            let entries = entries.iter().map(|entry| &**entry).collect::<Vec<_>>();
+            let _ = write!(text, "\n{noun}:{}", super::upstream::summaries(&entries));
+        }
+    } else if !service.base_url.is_empty() {
         let _ = write!(text, "\nBase URL: {} (paths are appended to it)", service.base_url);
     }
     let changing = safe.iter().any(|method| !matches!(&**method, "GET" | "HEAD" | "OPTIONS"));
@@ -76,7 +88,7 @@ pub(super) fn details(service: &Service, details: Option<&Details>) -> String {
     text
 }
 
-fn parts(service: &Service) -> Vec<String> {
+fn parts(service: &Service, whole: bool) -> Vec<String> {
     let mut parts = Vec::new();
     let purpose = one_line(&service.description);
     if !purpose.is_empty() {
@@ -89,8 +101,42 @@ fn parts(service: &Service) -> Vec<String> {
     if let Some(failing) = failing(&service.health) {
         parts.push(failing);
     }
-    parts.push(allowed(service));
+    match service.kind {
+        Kind::Http => parts.push(allowed(service)),
+        Kind::Mcp => offered(service, whole, &mut parts),
+        Kind::Unknown => {}
+    }
     parts
+}
+
+/// Says what an MCP server offers, and what of it waits for an operator.
+fn offered(service: &Service, whole: bool, parts: &mut Vec<String>) {
+    if let Some(offer) = &service.offer {
+        if !offer.tools.is_empty() {
+            let where_ =
+                if whole { format!("{}__…", service.name) } else { "find_tools".to_owned() };
+            parts.push(format!("{} ({where_})", count_of(offer.tools.len() as u64, "tool")));
+        }
+        if !offer.prompts.is_empty() {
+            parts.push(count_of(offer.prompts.len() as u64, "prompt"));
+        }
+        let resources = offer.resources.len() + offer.templates.len();
+        if resources > 0 {
+            parts.push(count_of(resources as u64, "resource"));
+        }
+        if offer.stale {
+            parts.push("Its list may be out of date: it can't be asked now".to_owned());
+        }
+    }
+    if service.waiting > 0 {
+        parts.push(waiting(service.waiting));
+    }
+}
+
+/// Says how many tools an operator hasn't approved.
+pub(super) fn waiting(count: u64) -> String {
+    let wait = if count == 1 { "waits" } else { "wait" };
+    format!("{} {wait} for an operator's approval", count_of(count, "tool"))
 }
 
 /// Says which methods and paths are allowed, by the service's rules and by Vault's policy.
@@ -214,7 +260,7 @@ mod tests {
             ],
         };
         assert_eq!(
-            overview(&catalog),
+            overview(&catalog, &ToolLimits::default()),
             "2 services. Paths are appended to the base URL.\n\
              - sonarr: TV series library and downloads. Allowed: GET /**; POST /command. \
              Base: http://192.168.1.20:8989/api/v3\n\
@@ -224,8 +270,36 @@ mod tests {
     }
 
     #[test]
+    fn an_mcp_server_is_told_by_its_tools() {
+        let catalog = Catalog {
+            revision: "1".to_owned(),
+            services: vec![service(serde_json::json!({
+                "name": "linear", "type": "mcp", "description": "Issues", "waiting": 23,
+                "permitted": [], "base_url": "https://mcp.example/mcp",
+                "offer": { "tools": [{ "name": "linear__get", "definition": {
+                    "description": "Gets an issue. By id." } }], "stale": true },
+            }))],
+        };
+        let line = "linear: Issues. 1 tool (linear__…). Its list may be out of date: it can't be \
+                    asked now. 23 tools wait for an operator's approval.";
+        let text = overview(&catalog, &ToolLimits::default());
+        assert_eq!(text, format!("1 service. Paths are appended to the base URL.\n- {line}"));
+        let searched = ToolLimits { tools: 0, ..ToolLimits::default() };
+        assert!(overview(&catalog, &searched).contains(" 1 tool (find_tools). "));
+        assert_eq!(
+            details(&catalog.services[0], None, true),
+            format!(
+                "{line}\nTools:\n- linear__get: Gets an issue\nThe operator left no usage notes."
+            )
+        );
+    }
+
+    #[test]
     fn nothing_to_call_says_what_to_do() {
-        assert!(overview(&Catalog::default()).starts_with("No service is available"));
+        assert!(
+            overview(&Catalog::default(), &ToolLimits::default())
+                .starts_with("No service is available")
+        );
     }
 
     #[test]

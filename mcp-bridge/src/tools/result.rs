@@ -31,6 +31,10 @@ const SHOWN_HEADERS: [&str; 7] = [
     "x-ratelimit-reset",
 ];
 
+/// What is said of an answer from which a credential was removed.
+pub(super) const REDACTED: &str = "[Where it says \"redacted\", Vault removed a credential from the \
+                                   answer. It is not part of the data.]";
+
 /// How an answer is to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -163,10 +167,8 @@ fn text(head: String, body: &str, shape: &Shape, answer: &Answer) -> String {
         );
     }
     if answer.redacted > 0 {
-        text.push_str(
-            "\n[Where it says \"redacted\", Vault removed a credential from the answer. It is not \
-             part of the data.]",
-        );
+        text.push('\n');
+        text.push_str(REDACTED);
     }
     text
 }

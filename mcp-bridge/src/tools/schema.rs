@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 use super::ToolName;
 use super::result::{DEFAULT_MAX_CHARS, MAX_CHARS};
-use crate::catalog::{Catalog, Method, Service};
+use crate::catalog::{Catalog, Kind, Method, Service};
 
 /// The most names that a schema lists; beyond, the name is free text.
 const MAX_ENUM: usize = 100;
 /// The longest instructions, in bytes: clients put them into every first prompt.
 const MAX_INSTRUCTIONS: usize = 1_950;
+
+/// Of how many services the instructions say that tools wait.
+const MAX_WAITING: usize = 5;
 
 /// Defines a tool for the services that are known.
 pub(super) fn tool(name: ToolName, catalog: Option<&Catalog>) -> Tool {
@@ -55,18 +58,16 @@ pub(super) fn tool(name: ToolName, catalog: Option<&Catalog>) -> Tool {
 pub(crate) fn instructions(catalog: Option<&Catalog>) -> String {
     const HEAD: &str = "Calls HTTP APIs for you through HashiCorp Vault, which adds the \
                         credential: you never need, see or send an API key.";
+    let waiting = catalog.map(waiting).unwrap_or_default();
     let services = catalog.map(|catalog| catalog.callable().collect::<Vec<_>>());
     let Some(services) = services.filter(|services| !services.is_empty()) else {
-        return format!("{HEAD} Call list_services to see which APIs are available.");
+        return format!("{HEAD} Call list_services to see which APIs are available.{waiting}");
     };
     let mut text = format!("{HEAD} Use it whenever a task concerns one of these services: ");
-    let room = MAX_INSTRUCTIONS - 60;
+    let room = MAX_INSTRUCTIONS - 60 - waiting.len();
     for (index, service) in services.iter().enumerate() {
         let separator = if index > 0 { ", " } else { "" };
-        let purpose = match super::list::one_line(&service.description) {
-            purpose if purpose.is_empty() => String::new(),
-            purpose => format!(" ({purpose})"),
-        };
+        let purpose = purpose(service);
         let name = service.name.as_str();
         // Names matter more than purposes: short of room, the purposes go first.
         if text.len() + separator.len() + name.len() + purpose.len() <= room * 3 / 4 {
@@ -79,6 +80,28 @@ pub(crate) fn instructions(catalog: Option<&Catalog>) -> String {
         }
     }
     text.push('.');
+    text + &waiting
+}
+
+/// What a service is for, and how its tools are named if it is an MCP server.
+fn purpose(service: &Service) -> String {
+    let purpose = super::list::one_line(&service.description);
+    let tools = service.offer.as_ref().is_some_and(|offer| !offer.tools.is_empty());
+    match (purpose.is_empty(), tools) {
+        (true, false) => String::new(),
+        (false, false) => format!(" ({purpose})"),
+        (true, true) => format!(" (tools {}__…)", service.name),
+        (false, true) => format!(" ({purpose}; tools {}__…)", service.name),
+    }
+}
+
+/// Which MCP servers have tools that an operator hasn't approved, as sentences.
+fn waiting(catalog: &Catalog) -> String {
+    let waiting = catalog.visible().filter(|service| service.enabled && service.waiting > 0);
+    let mut text = String::new();
+    for service in waiting.take(MAX_WAITING) {
+        text.push_str(&format!(" {}: {}.", service.name, super::list::waiting(service.waiting)));
+    }
     text
 }
 
@@ -142,7 +165,10 @@ fn common(catalog: Option<&Catalog>, wanted: impl Fn(&Service) -> bool) -> Value
         "description": "Service name, as in list_services.",
     });
     let names = catalog
-        .map(|catalog| catalog.callable().filter(|s| wanted(s)).collect::<Vec<_>>())
+        .map(|catalog| {
+            let http = catalog.callable().filter(|service| service.kind == Kind::Http);
+            http.filter(|service| wanted(service)).collect::<Vec<_>>()
+        })
         .unwrap_or_default();
     if !names.is_empty() && names.len() <= MAX_ENUM {
         let names = names.iter().map(|service| service.name.as_str()).collect::<Vec<_>>();
@@ -227,6 +253,27 @@ mod tests {
         assert!(text.len() <= 2_000, "{}", text.len());
         assert!(text.contains("more (see list_services)."), "{text}");
         assert!(instructions(None).contains("list_services"));
+    }
+
+    #[test]
+    fn an_mcp_server_is_named_with_its_tools_and_what_waits_and_takes_no_paths() {
+        let catalog = serde_json::from_value::<Catalog>(json!({ "services": [
+            { "name": "github", "permitted": ["GET"] },
+            { "name": "linear", "type": "mcp", "description": "Issues.", "waiting": 1,
+              "offer": { "tools": [{ "name": "linear__x", "definition": {} }] } },
+            { "name": "notion", "type": "mcp", "waiting": 23, "offer": {} },
+        ] }))
+        .unwrap();
+        let text = instructions(Some(&catalog));
+        assert!(
+            text.ends_with(
+                "services: github, linear (Issues; tools linear__…). linear: 1 tool waits for an \
+                 operator's approval. notion: 23 tools wait for an operator's approval."
+            ),
+            "{text}"
+        );
+        let tool = tool(ToolName::ProxyRequest, Some(&catalog));
+        assert_eq!(tool.input_schema["properties"]["service"]["enum"], json!(["github"]));
     }
 
     #[test]

@@ -40,10 +40,18 @@ pub(crate) enum EngineCode {
     Paused,
     /// Another write came first.
     CheckAndSetFailed,
+    /// The MCP server has no such tool or prompt.
+    UnknownTool,
+    /// The tool waits for an operator's approval.
+    ToolNotApproved,
+    /// The MCP server asked its client for something that isn't there to give.
+    InputRequiredUnsupported,
+    /// The server doesn't speak MCP as it should; the call itself wasn't sent.
+    UpstreamProtocol,
 }
 
 impl EngineCode {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::UnknownService,
         Self::DeniedByRule,
@@ -61,6 +69,10 @@ impl EngineCode {
         Self::ServiceDisabled,
         Self::Paused,
         Self::CheckAndSetFailed,
+        Self::UnknownTool,
+        Self::ToolNotApproved,
+        Self::InputRequiredUnsupported,
+        Self::UpstreamProtocol,
     ];
 
     /// The code as it stands at the head of a text.
@@ -83,6 +95,10 @@ impl EngineCode {
             Self::ServiceDisabled => "service_disabled",
             Self::Paused => "paused",
             Self::CheckAndSetFailed => "check_and_set_failed",
+            Self::UnknownTool => "unknown_tool",
+            Self::ToolNotApproved => "tool_not_approved",
+            Self::InputRequiredUnsupported => "input_required_unsupported",
+            Self::UpstreamProtocol => "upstream_protocol",
         }
     }
 }

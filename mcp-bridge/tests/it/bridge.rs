@@ -145,6 +145,11 @@ impl Bridge {
         serde_json::from_str(&line).unwrap()
     }
 
+    /// The last line that was read, as it came.
+    pub(crate) fn last_line(&self) -> &str {
+        self.output.lines().last().unwrap_or_default()
+    }
+
     /// Reads on until the response of an id comes; keeps what comes before.
     pub(crate) async fn response(&mut self, id: &Value) -> Value {
         if let Some(at) = self.waiting.iter().position(|message| message["id"] == *id) {

@@ -115,7 +115,29 @@ async fn policy_prints_what_an_agent_needs_and_no_more() {
     assert!(!text.contains("*\""), "{text}");
     let (_, text, _) = policy(&["github"]).await;
     assert!(text.contains("github/GET\"") && !text.contains("POST"), "{text}");
-    for wrong in [&["git*"][..], &["../sys"], &["github", "--methods", "FLY"], &[]] {
+    let (_, text, _) = policy(&["linear", "--tools", "get_issue,search"]).await;
+    let paths = text.lines().filter(|line| line.starts_with("path")).collect::<Vec<_>>();
+    assert_eq!(
+        paths,
+        [
+            "path \"mcp-proxy/catalog\" { capabilities = [\"read\"] }",
+            "path \"mcp-proxy/catalog/linear\" { capabilities = [\"read\"] }",
+            "path \"mcp-proxy/call/linear/get_issue\" { capabilities = [\"update\"] }",
+            "path \"mcp-proxy/call/linear/search\" { capabilities = [\"update\"] }",
+        ]
+    );
+    let (_, text, _) = policy(&["linear", "--tools", "any"]).await;
+    for path in ["call/linear/+", "prompts/linear/+", "resources/linear"] {
+        assert!(text.contains(&format!("path \"mcp-proxy/{path}\" {{")), "{path}: {text}");
+    }
+    for wrong in [
+        &["git*"][..],
+        &["../sys"],
+        &["github", "--methods", "FLY"],
+        &[],
+        &["linear", "--tools", "get_*"],
+        &["linear", "--tools", "a", "--methods", "GET"],
+    ] {
         assert_eq!(policy(wrong).await.0, 2, "{wrong:?}");
     }
 }

@@ -19,4 +19,5 @@ mod results;
 mod session;
 mod tls;
 mod traps;
+mod upstream;
 mod vault;

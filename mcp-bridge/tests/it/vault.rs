@@ -34,9 +34,11 @@ pub(crate) struct Script {
     pub(crate) stall_login: Option<Duration>,
     pub(crate) catalog: Option<Value>,
     pub(crate) details: Value,
-    /// `service/METHOD` pairs that the policy permits; none means all.
+    /// The answers of `catalog/<service>` in place of the details, by service.
+    pub(crate) offers: HashMap<String, ResponseTemplate>,
+    /// `service/METHOD` pairs that the policy permits, and paths of other calls; none means all.
     pub(crate) permitted: Option<HashSet<String>>,
-    /// Answers by `service/METHOD`; else a small JSON document.
+    /// Answers by `service/METHOD`, or by the path of another call; else a small document.
     pub(crate) answers: HashMap<String, ResponseTemplate>,
     pub(crate) arrivals: Vec<Arrival>,
     /// What the engine's dry run says; none means that the token may not ask.
@@ -65,6 +67,7 @@ impl Vault {
             stall_login: None,
             catalog: Some(catalog("1", &["github", "sonarr"])),
             details: json!({}),
+            offers: HashMap::new(),
             permitted: None,
             answers: HashMap::new(),
             arrivals: Vec::new(),
@@ -124,6 +127,29 @@ pub(crate) fn service(name: &str) -> Value {
         "base_url": format!("https://{name}.example/api"), "methods": null, "rules": [],
         "enabled": true, "health": { "state": "ok" },
     })
+}
+
+/// An MCP server in the catalog.
+pub(crate) fn server(name: &str, waiting: u64) -> Value {
+    let mut service = service(name);
+    service["type"] = json!("mcp");
+    service["base_url"] = json!(format!("https://{name}.example/mcp"));
+    service["waiting"] = json!(waiting);
+    service
+}
+
+/// What the engine tells of an MCP server: lists of definitions, by the engine's names of them.
+pub(crate) fn offer(name: &str, lists: Value) -> ResponseTemplate {
+    let mut answer = server(name, 0);
+    for (list, definitions) in lists.as_object().unwrap() {
+        let entries = definitions.as_array().unwrap().iter().map(|definition| {
+            let name = definition["name"].as_str().unwrap_or_default();
+            let segment = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            json!({ "name": name, "segment": segment, "definition": definition.to_string() })
+        });
+        answer[list] = entries.collect();
+    }
+    answered(answer)
 }
 
 /// The engine's answer to a call.
@@ -225,7 +251,7 @@ impl Script {
             .iter()
             .map(|path| {
                 let path = path.as_str().unwrap();
-                let call = path.trim_start_matches("mcp-proxy/proxy/");
+                let call = path.trim_start_matches("mcp-proxy/").trim_start_matches("proxy/");
                 let capability = if self.permits(call) { "update" } else { "deny" };
                 (path.to_owned(), json!([capability]))
             })
@@ -250,6 +276,15 @@ impl Script {
                 }))
             });
         }
+        let call = path.trim_start_matches("mcp-proxy/");
+        if ["call/", "prompts/", "resources/"].iter().any(|kind| call.starts_with(kind)) {
+            if !self.permits(call) {
+                return refused(403, "1 error occurred:\n\t* permission denied\n\n");
+            }
+            let result = r#"{"content":[{"type":"text","text":"done"}]}"#;
+            let answer = || answered(json!({ "result": result, "catalog_revision": "1" }));
+            return self.answers.get(call).cloned().unwrap_or_else(answer);
+        }
         if path.starts_with("mcp-proxy/explain/") {
             return match &self.explained {
                 Some(explained) => answered(explained.clone()),
@@ -259,7 +294,10 @@ impl Script {
         if path == "sys/internal/ui/mounts/mcp-proxy" {
             return answered(json!({ "type": self.mounted }));
         }
-        if path.starts_with("mcp-proxy/catalog/") {
+        if let Some(service) = path.strip_prefix("mcp-proxy/catalog/") {
+            if let Some(offer) = self.offers.get(service) {
+                return offer.clone();
+            }
             return answered(self.details.clone());
         }
         refused(404, "no handler for route")

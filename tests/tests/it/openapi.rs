@@ -9,7 +9,7 @@ use e2e::{cli, programs};
 use serde_json::{Map, Value, json};
 
 /// Every path, with a name in the place of each parameter.
-const PATHS: [&str; 17] = [
+const PATHS: [&str; 27] = [
     "info",
     "config",
     "services",
@@ -26,6 +26,16 @@ const PATHS: [&str; 17] = [
     "health",
     "catalog",
     "catalog/github",
+    "call/linear/create_issue",
+    "resources/linear",
+    "prompts/linear/greet",
+    "tools",
+    "tools/linear",
+    "tools/linear/refresh",
+    "tools/linear/diff",
+    "tools/linear/approve",
+    "tools/linear/revoke",
+    "tools/linear/tool/create_issue",
     "",
 ];
 

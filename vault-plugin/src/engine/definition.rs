@@ -1,6 +1,8 @@
 //! A service's definition, from what is stored to what calls work with: the one place where
 //! definitions are checked.
 
+mod kind;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,7 +23,6 @@ use crate::proxy::egress::{Destination, TlsTrust};
 use crate::proxy::headers;
 use crate::proxy::origin::{Host, Scheme};
 use crate::proxy::placement::Placement;
-use crate::proxy::rules::Rules;
 use crate::proxy::service::{Probe, Service};
 use crate::storage::{ConfigEntry, Definition, hex};
 
@@ -54,8 +55,10 @@ pub(super) fn parse(
     texts(definition)?;
     check_safe_methods(definition)?;
     let destination = destination(definition, &base, ceilings)?;
+    let (kind, rules) = kind::parse(definition, &placement)?;
     let service = Service {
         name: name.clone(),
+        kind,
         trust: trust(definition, &destination, &base)?,
         switches: PathSwitches {
             allow_encoded_slash: definition.allow_encoded_slash,
@@ -67,8 +70,7 @@ pub(super) fn parse(
             &definition.allowed_response_headers,
         )
         .map_err(|error| Failure::invalid(format!("allowed_response_headers: {error}")))?,
-        rules: Rules::parse(&definition.rules)
-            .map_err(|error| Failure::invalid(format!("{error}. Nothing was changed")))?,
+        rules,
         timeout: Duration::from_secs(bounded(
             "timeout",
             definition.timeout,
@@ -108,6 +110,8 @@ pub fn in_force(definition: &Definition, ceilings: &Ceilings) -> Definition {
         Some(given.unwrap_or_else(|| default.min(ceiling)))
     };
     Definition {
+        service_type: Some(kind::of(definition).to_owned()),
+        trust: kind::trust_in_force(definition),
         auth: Some(definition.auth.clone().unwrap_or_else(|| "none".to_owned())),
         safe_methods: Some(
             definition
@@ -137,6 +141,8 @@ pub fn in_force(definition: &Definition, ceilings: &Ceilings) -> Definition {
         ..definition.clone()
     }
 }
+
+pub(super) use kind::check_fixed;
 
 /// A default is lowered to the mount's ceiling; a given value over it is an error.
 fn bounded(field: &str, given: Option<u64>, default: u64, ceiling: u64) -> Result<u64, Failure> {

@@ -76,6 +76,9 @@ impl Engine {
             // A read shows the own credential under this name; written back, it means the same.
             definition.credential = None;
         }
+        if let Some(before) = &before {
+            definition::check_fixed(&write.name, &before.definition, &definition)?;
+        }
         let in_force = |definition: &Definition| definition::in_force(definition, &mount.ceilings);
         if let Some(before) = &before
             && in_force(&definition) == in_force(&before.definition)
@@ -121,6 +124,7 @@ impl Engine {
         let outcome = self.commit(storage, &key, &write, &plan, &entry, own_before.is_some()).await;
         self.forget(&key);
         self.forget(&format!("{CREDENTIALS}{}", write.name));
+        self.tools.expire(&entry.id);
         if outcome.is_err() {
             self.needs_sweep.store(true, Ordering::Release);
         }
@@ -191,6 +195,7 @@ impl Engine {
             self.forget(&key);
             gone?;
             delete_own(storage, &own_key).await?;
+            self.forget_tools(storage, &entry.id).await?;
             Ok(self.renew_revision(storage).await?)
         }
         .await;

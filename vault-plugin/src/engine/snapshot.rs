@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub upstream: Upstream,
     /// Where calls take their places.
     pub places: Places,
+    /// What is remembered of an MCP server.
+    pub mcp: crate::mcp::client::State,
     /// The last check, and when it was.
     pub last_check: tokio::sync::Mutex<Option<(Instant, Map<String, Value>)>>,
 }
@@ -133,6 +135,7 @@ impl Engine {
             enabled: entry.definition.enabled.unwrap_or(true),
             places: Places::new(places, Arc::clone(&mount.in_flight)),
             last_check: tokio::sync::Mutex::default(),
+            mcp: crate::mcp::client::State::default(),
             credential,
             redactor: Arc::new(redactor),
             upstream,

@@ -12,7 +12,7 @@ use crate::storage::{
 };
 
 impl Engine {
-    /// Deletes material and credentials that nothing refers to, once after a start and once after
+    /// Deletes material, credentials and definitions of tools that nothing refers to, once after a start and once after
     /// each failed write.
     ///
     /// # Errors
@@ -57,6 +57,13 @@ impl Engine {
                 swept += 1;
             }
         }
+        let mut services = BTreeSet::new();
+        for name in storage.list(SERVICES).await? {
+            let entry: Option<ServiceEntry> =
+                storage::load(storage, &format!("{SERVICES}{name}")).await?;
+            services.extend(entry.map(|entry| entry.id));
+        }
+        swept += self.sweep_tools(storage, &services).await?;
         if swept > 0 {
             tracing::info!(entries = swept, "swept what unfinished writes had left");
             // Such a write may have been committed just before it could tell the bridges.

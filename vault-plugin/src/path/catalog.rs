@@ -1,12 +1,14 @@
 //! `catalog`: what a bridge needs to offer services to an agent. Never credentials.
 
+mod offered;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response, Spec, Storage};
 
 use super::{UNKNOWN_SERVICE, handler};
-use crate::engine::{Engine, Health, in_force};
+use crate::engine::{Engine, Health, in_force, is_mcp};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::proxy::rules::Rules;
@@ -22,7 +24,11 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
             )
             .data(
                 "The catalog.",
-                [REVISION, Field::new("services", FieldType::List, "The services.").of(service())],
+                [
+                    REVISION,
+                    Field::new("services", FieldType::List, "The services.")
+                        .of(service().into_iter().chain(offered::counted())),
+                ],
             ),
             handler(all),
         ),
@@ -32,7 +38,10 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
                 Operation::Read,
                 Effect::Pure,
                 Spec::new("Tells what an agent needs to call the service.")
-                    .data("The service.", service().into_iter().chain(more()))
+                    .data(
+                        "The service.",
+                        service().into_iter().chain(more()).chain(offered::declared()),
+                    )
                     .refuses(404, UNKNOWN_SERVICE),
                 handler(one),
             ),
@@ -50,6 +59,7 @@ fn service() -> Vec<Field> {
     ];
     vec![
         Field::new("name", FieldType::Str, "The service's name."),
+        Field::new("type", FieldType::Str, "http, or mcp for an MCP server."),
         Field::new("description", FieldType::Str, "One line about it."),
         Field::new("base_url", FieldType::Str, "Where its calls go."),
         Field::new("methods", FieldType::List, "The methods that its rules may allow; null: all.")
@@ -81,7 +91,11 @@ async fn all(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let mut services = Vec::with_capacity(catalog.len());
     for (name, entry) in catalog.iter() {
         let health = engine.health(storage, name, entry).await?;
-        services.push(Value::Object(overview(health, name, entry)));
+        let mut shown = overview(health, name, entry);
+        if is_mcp(entry) {
+            shown.extend(offered::counts(engine.count_tools(storage, entry).await?));
+        }
+        services.push(Value::Object(shown));
     }
     data(json!({ "revision": revision.as_ref(), "services": services }))
 }
@@ -112,6 +126,10 @@ async fn one(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
             "max_response_bytes": definition.max_response_bytes,
         }),
     );
+    if is_mcp(&entry) {
+        engine.look_if_due(&call.storage, &name, &entry.id);
+        shown.extend(offered::shown(&engine, storage, &entry).await?);
+    }
     data(Value::Object(shown))
 }
 
@@ -137,6 +155,7 @@ fn overview(health: Health, name: &str, entry: &ServiceEntry) -> Map<String, Val
     }
     Map::from_iter([
         ("name".to_owned(), Value::from(name)),
+        ("type".to_owned(), if is_mcp(entry) { "mcp" } else { "http" }.into()),
         ("description".to_owned(), definition.description.clone().unwrap_or_default().into()),
         ("base_url".to_owned(), definition.base_url.clone().into()),
         // Stored rules parse: they were checked when written.

@@ -10,7 +10,7 @@ const DESCRIPTION: &str = "\
 Sends the service's probe (probe_method, probe_path) under its rules and tells how far it came:
 definition (whether config still allows it), rules, stored credential, DNS, address, TCP, TLS, the
 credential's acceptance, the upstream's answer. Without probe_path it connects, up to the end of TLS,
-and says what wasn't tested. No body is given back. A certificate that isn't trusted is shown by its
+and says what wasn't tested. An MCP server (type=mcp) is greeted instead. No body is given back. A certificate that isn't trusted is shown by its
 fingerprint, with the command that pins it. A result is shared for 10 seconds.";
 
 pub(super) fn paths() -> Vec<Path<Engine>> {
@@ -29,7 +29,7 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
     ]
 }
 
-fn report() -> [Field; 9] {
+fn report() -> [Field; 10] {
     [
         Field::new("verdict", FieldType::Str, "ok or failed."),
         Field::new("passed", FieldType::List, "The stages that were passed."),
@@ -38,6 +38,8 @@ fn report() -> [Field; 9] {
         Field::new("code", FieldType::Str, "The error's code.").optional(),
         Field::new("message", FieldType::Str, "What happened, and what to do.").optional(),
         Field::new("status", FieldType::Int, "What the upstream answered to the probe.").optional(),
+        Field::new("protocol", FieldType::Str, "The revision of MCP that the server speaks.")
+            .optional(),
         Field::new(
             "certificate_sha256",
             FieldType::Str,

@@ -10,13 +10,19 @@ use crate::proxy::explain::explain;
 const DESCRIPTION: &str = "\
 Takes what proxy/<service> takes, with the method in the body, and goes through the same steps up to
 sending: the canonical URL, the rule, the credential with its version and place, the class of the
-upstream's address, and the verdict. Nothing is sent to the upstream.";
+upstream's address, and the verdict. Of a service with type=mcp it takes the tool. Nothing is sent to
+the upstream.";
 
 pub(super) fn paths() -> Vec<Path<Engine>> {
     vec![
         Path::new("explain/:service", "Dry run of one call.")
             .description(DESCRIPTION)
             .fields(proxy::fields())
+            .fields([Field::new(
+                "tool",
+                FieldType::Str,
+                "With type=mcp: a tool's path segment, in the place of all else.",
+            )])
             .operation(
                 Operation::Update,
                 Effect::Pure,
@@ -39,6 +45,7 @@ fn explained() -> Vec<Field> {
         Field::new("verdict", FieldType::Str, "allowed or refused."),
         Field::new("code", FieldType::Str, "The error's code.").optional(),
         Field::new("message", FieldType::Str, "What refuses it, and what to do.").optional(),
+        Field::new("tool", FieldType::Str, "The tool's name at the server.").optional(),
         Field::new("method", FieldType::Str, "The method.").optional(),
         Field::new("path", FieldType::Str, "The canonical path, which rules are about.").optional(),
         Field::new("url", FieldType::Str, "The whole URL.").optional(),

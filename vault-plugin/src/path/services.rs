@@ -124,6 +124,7 @@ async fn list(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
             detail.insert(
                 key.clone(),
                 json!({
+                    "type": definition.service_type.as_deref().unwrap_or("http"),
                     "base_url": definition.base_url,
                     "auth": definition.auth.as_deref().unwrap_or("none"),
                     "description": definition.description.clone().unwrap_or_default(),
@@ -150,6 +151,7 @@ fn shown(name: &Name, entry: &ServiceEntry) -> Value {
     let own = entry.own.as_ref().map(|_| name.to_string());
     let mut shown = json!({
         "name": name.as_str(),
+        "type": definition.service_type,
         "base_url": definition.base_url,
         "auth": definition.auth,
         "credential": definition.credential.clone().or(own).unwrap_or_default(),
@@ -186,6 +188,9 @@ fn shown(name: &Name, entry: &ServiceEntry) -> Value {
     if let Some(shown) = shown.as_object_mut() {
         for (name, value) in &definition.auth_params {
             shown.insert(name.clone(), value.clone().into());
+        }
+        if let Some(trust) = &definition.trust {
+            shown.insert("trust".into(), trust.clone().into());
         }
         if let Some(own) = &entry.own {
             shown.insert("credential_version".into(), own.version.into());
@@ -230,6 +235,8 @@ async fn put(engine: &Engine, mut call: Call, create_only: bool) -> Result<Respo
 
 /// Changes the fields given and keeps the others.
 fn merge(definition: &mut Definition, fields: &mut Fields) -> Result<(), Failure> {
+    set(&mut definition.service_type, fields.str("type"));
+    set(&mut definition.trust, fields.str("trust"));
     set_or_default(&mut definition.base_url, fields.str("base_url"));
     set(&mut definition.auth, fields.str("auth"));
     auth_parameters(definition, fields);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use vault_sdk::Response;
@@ -26,6 +26,7 @@ use crate::error::{Code, Error, Failure};
 use crate::name::Name;
 use crate::storage::rfc3339;
 use search::{Redacted, Search};
+pub(crate) use wrapped::stored_bytes_of;
 
 /// What a caller gets of an upstream's answer.
 #[derive(Debug)]
@@ -66,6 +67,18 @@ impl Refused {
             stored: credential.stored,
             failing_since: engine.refused_since(credential),
         }
+    }
+}
+
+impl Refused {
+    /// As it stands in an answer.
+    pub(crate) fn into_value(self) -> Value {
+        json!({
+            "name": self.name,
+            "version": self.version,
+            "stored": rfc3339(self.stored),
+            "failing_since": self.failing_since.map(rfc3339),
+        })
     }
 }
 
@@ -156,13 +169,7 @@ impl ProxyResponse {
         if status == StatusCode::UNAUTHORIZED.as_u16()
             && let Some(refused) = self.refused
         {
-            let credential = json!({
-                "name": refused.name,
-                "version": refused.version,
-                "stored": rfc3339(refused.stored),
-                "failing_since": refused.failing_since.map(rfc3339),
-            });
-            data.insert("refused_credential".to_owned(), credential);
+            data.insert("refused_credential".to_owned(), refused.into_value());
         }
         Response::object(data).map_err(|error| Error::Internal(error.to_string()))
     }
@@ -197,7 +204,7 @@ pub async fn redact(
         redactor: Arc::clone(&snapshot.redactor),
         max_bytes: within.max_response_bytes,
         deadline: within.deadline,
-        reservation: within.reservation,
+        reservation: Arc::new(within.reservation),
     };
     let Redacted { headers, body, hits } = search.run(service).await?;
     Ok(Answer {
@@ -208,6 +215,34 @@ pub async fn redact(
         truncated: ended_by_close,
         redacted: hits,
     })
+}
+
+/// Takes the credential out of one JSON text of an MCP server; gives it with the number of places.
+///
+/// # Errors
+/// As for [`redact`].
+pub(crate) async fn redact_json(
+    text: String,
+    snapshot: &Snapshot,
+    deadline: Instant,
+    reservation: &Arc<Reservation>,
+) -> Result<(String, u32), Failure> {
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
+    let search = Search {
+        headers: HeaderMap::from_iter([(header::CONTENT_TYPE, JSON)]),
+        // A mark may be longer than what it stands for.
+        max_bytes: text.len().saturating_mul(2).max(64 << 10),
+        body: text.into(),
+        redactor: Arc::clone(&snapshot.redactor),
+        deadline,
+        reservation: Arc::clone(reservation),
+    };
+    let Redacted { body, hits, .. } = search.run(&snapshot.service).await?;
+    match body {
+        Body::Text(text) => Ok((text, hits)),
+        // It went in as text, and marks are text.
+        Body::Binary(_) => Ok((String::new(), hits)),
+    }
 }
 
 /// A stored secret that can't be looked for in answers isn't sent.

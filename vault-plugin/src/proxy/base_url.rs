@@ -82,6 +82,7 @@ pub enum BaseUrlError {
 pub struct BaseUrl {
     origin: Origin,
     path: String,
+    slash: bool,
 }
 
 impl BaseUrl {
@@ -126,7 +127,7 @@ impl BaseUrl {
                 None => scheme.default_port(),
             },
         };
-        Ok(Self { origin, path: parse_path(path)? })
+        Ok(Self { origin, slash: path.ends_with('/'), path: parse_path(path)? })
     }
 
     /// Returns scheme, host and port.
@@ -137,6 +138,12 @@ impl BaseUrl {
     /// Returns the canonical path, without a trailing slash: `""` or like `/api/v3`.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Tells whether a slash stood at its end: to calls below it that says nothing, but an endpoint
+    /// with it is another one than without.
+    pub fn ends_in_slash(&self) -> bool {
+        self.slash
     }
 }
 
@@ -270,7 +277,9 @@ mod tests {
             assert_eq!(base.to_string(), printed, "{given}");
             assert_eq!(base.origin().authority(), authority, "{given}");
             assert_eq!(base.path(), path, "{given}");
-            assert_eq!(BaseUrl::parse(printed), Ok(base), "{given}: not stable");
+            assert_eq!(base.ends_in_slash(), given.ends_with('/'), "{given}");
+            let again = BaseUrl::parse(printed).unwrap_or_else(|error| panic!("{given}: {error}"));
+            assert_eq!(again, BaseUrl { slash: false, ..base }, "{given}: not stable");
         }
     }
 

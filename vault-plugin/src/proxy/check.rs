@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use vault_sdk::{Call, Response};
@@ -12,14 +13,16 @@ use vault_sdk::{Call, Response};
 use super::address::Refusal;
 use super::answer;
 use super::binding::written_placement;
+use super::credential::{self, Credential};
 use super::decision::Decision;
 use super::egress::{EgressError, Limits, TlsFailure, Unreachable};
 use super::origin::Scheme;
 use super::request::ProxyRequest;
-use super::service::{Probe, Service};
-use super::{canonicalise, credential, injector, policy, snapshot};
+use super::service::{Kind, Probe, Service};
+use super::{canonicalise, injector, policy, snapshot};
 use crate::engine::{Engine, Outcome, Snapshot};
 use crate::error::{Code, Error, Failure};
+use crate::mcp::{self, greet::Greeting};
 use crate::name::Name;
 
 /// How long a result is shared among those who ask.
@@ -98,16 +101,20 @@ impl Stop {
 async fn run(
     engine: &Engine,
     call: &Call,
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
 ) -> Result<Map<String, Value>, Error> {
     let started = Instant::now();
-    let probe = snapshot.service.probe.as_ref();
     let ended = probe_once(engine, call, snapshot, started).await;
     let mut report = Map::new();
     let passed = match &ended {
-        Ok(status) => {
+        Ok(Found::Nothing) => BEFORE_SENDING,
+        Ok(Found::Status(status)) => {
             report.insert("status".into(), json!(status));
-            if probe.is_some() { STAGES.len() } else { BEFORE_SENDING }
+            STAGES.len()
+        }
+        Ok(Found::Protocol(protocol)) => {
+            report.insert("protocol".into(), json!(protocol));
+            STAGES.len()
         }
         Err(stop) => STAGES.iter().position(|stage| *stage == stop.stage).unwrap_or(0),
     };
@@ -116,10 +123,10 @@ async fn run(
     let tested: Vec<_> = tested.iter().filter(|stage| !(plaintext && **stage == "tls")).collect();
     report.insert("passed".into(), json!(tested));
     match ended {
-        Ok(_) => {
+        Ok(found) => {
             report.insert("verdict".into(), "ok".into());
             report.insert("not_tested".into(), json!(rest));
-            if probe.is_none() {
+            if found == Found::Nothing {
                 report.insert(
                     "message".into(),
                     "nothing was sent: whether the upstream takes the credential wasn't tested. \
@@ -151,29 +158,92 @@ fn failed(report: &mut Map<String, Value>, call: &Call, stop: &Stop, help: &str)
     report.insert("message".into(), text.into());
 }
 
-/// Goes through a call's own steps; gives the upstream's status, or `None` when there is no probe.
+/// What the upstream answered.
+#[derive(PartialEq, Eq)]
+enum Found {
+    /// It wasn't asked: there is no probe.
+    Nothing,
+    /// To the probe.
+    Status(u16),
+    /// To a greeting: the revision of MCP that it speaks.
+    Protocol(&'static str),
+}
+
+/// Goes through a call's own steps.
 async fn probe_once(
     engine: &Engine,
     call: &Call,
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
     started: Instant,
-) -> Result<Option<u16>, Stop> {
+) -> Result<Found, Stop> {
     let service = &snapshot.service;
     let deadline = started + service.timeout;
+    match service.kind {
+        Kind::Http => {}
+        Kind::Mcp(_) => return greet(engine, call, snapshot, deadline).await,
+    }
     let Some(probe) = &service.probe else {
         if service.placement.wants_secret() {
             credential::bound(service, snapshot.credential.as_ref())
                 .map_err(Stop::at("credential_stored"))?;
         }
         return match snapshot.upstream.connect(deadline).await {
-            Ok(()) => Ok(None),
+            Ok(()) => Ok(Found::Nothing),
             Err(error) => Err(stopped(snapshot, error)),
         };
     };
     let mut decision = Decision::probe(call, &probe.method);
     let ended = send_probe(engine, call, snapshot, probe, deadline, &mut decision).await;
     decision.probed(ended.as_ref().map(|status| *status).map_err(|stop| stop.failure.code));
-    ended.map(Some)
+    ended.map(Found::Status)
+}
+
+/// An MCP server is greeted, which wants no probe.
+async fn greet(
+    engine: &Engine,
+    call: &Call,
+    snapshot: &Arc<Snapshot>,
+    deadline: Instant,
+) -> Result<Found, Stop> {
+    let service = &snapshot.service;
+    let mut decision = Decision::probe(call, &Method::POST);
+    let credential = mcp::client::bound(snapshot).map_err(Stop::at("credential_stored"))?;
+    decision.uses(credential);
+    decision.sending();
+    let greeted = mcp::greet::greet(engine, snapshot, &call.id, deadline).await;
+    let ended = greeted.map(Found::Protocol).map_err(|greeting| match (greeting, credential) {
+        (Greeting::Egress(error), _) => stopped(snapshot, error),
+        (Greeting::Status(status), Some(credential))
+            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>
+        {
+            not_accepted(service, credential, status.as_u16(), "this endpoint")
+        }
+        (Greeting::Status(status), _) => Stop::at("upstream")(Failure::new(
+            Code::UpstreamProtocol,
+            format!(
+                "\"{}\" answered HTTP {} to a greeting. Is base_url the endpoint of an MCP server?",
+                service.name,
+                status.as_u16()
+            ),
+        )),
+        (Greeting::Refused(failure), _) => Stop::at("upstream")(failure),
+    });
+    decision.probed(ended.as_ref().map(|_| 200).map_err(|stop| stop.failure.code));
+    ended
+}
+
+fn not_accepted(service: &Service, credential: &Credential, status: u16, at: &str) -> Stop {
+    let place = if credential.name == service.name { "services" } else { "credentials" };
+    Stop::at("credential_accepted")(Failure::new(
+        Code::CredentialRefused,
+        format!(
+            "\"{}\" answered {status} to the stored credential. It may be wrong, expired or without \
+             the rights for {at}. Store a new one: vault write <mount>/{place}/{}{}",
+            service.name,
+            credential.name,
+            service.placement.written()
+        ),
+    ))
 }
 
 async fn send_probe(
@@ -210,18 +280,7 @@ async fn send_probe(
     if let Some(credential) = credential
         && (outcome == Outcome::CredentialRefused || status == 403)
     {
-        let place = if credential.name == service.name { "services" } else { "credentials" };
-        return Err(Stop::at("credential_accepted")(Failure::new(
-            Code::CredentialRefused,
-            format!(
-                "\"{}\" answered {status} to the stored credential. It may be wrong, expired or \
-                 without the rights for {}. Store a new one: vault write <mount>/{place}/{}{}",
-                service.name,
-                probe.path,
-                credential.name,
-                service.placement.written()
-            ),
-        )));
+        return Err(not_accepted(service, credential, status, &probe.path));
     }
     Err(Stop::at("upstream")(Failure::new(
         Code::OutcomeUnknown,

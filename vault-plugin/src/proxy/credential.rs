@@ -58,7 +58,7 @@ pub fn resolve<'c>(
 ///
 /// # Errors
 /// As for [`resolve`].
-pub(super) fn bound<'c>(
+pub(crate) fn bound<'c>(
     service: &Service,
     credential: Option<&'c Credential>,
 ) -> Result<&'c Credential, Failure> {

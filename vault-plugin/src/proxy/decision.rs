@@ -9,15 +9,18 @@ use super::answer::ProxyResponse;
 use super::credential::Credential;
 use super::headers::parse_method;
 use crate::error::{Code, Error};
+use crate::mcp::segment::is_segment;
 use crate::name::Name;
 
 /// The record of one request. It never holds a path, a query, a header or a body.
-pub(super) struct Decision {
+pub(crate) struct Decision {
     request_id: String,
     entity: String,
     display_name: String,
     service: String,
     method: String,
+    /// The segment of a tool or prompt; empty for all else.
+    named: String,
     credential: String,
     rule: String,
     sending: bool,
@@ -26,7 +29,7 @@ pub(super) struct Decision {
 }
 
 impl Decision {
-    pub(super) fn begin(call: &Call) -> Self {
+    pub(crate) fn begin(call: &Call) -> Self {
         Self {
             request_id: call.id.clone(),
             entity: call.caller.entity_id.clone(),
@@ -39,6 +42,7 @@ impl Decision {
                 "" => "GET".to_owned(),
                 given => parse_method(given).map_or_else(|_| String::new(), |m| m.to_string()),
             },
+            named: String::new(),
             credential: String::new(),
             rule: String::new(),
             sending: false,
@@ -48,40 +52,67 @@ impl Decision {
     }
 
     /// The record of a probe, whose method the caller doesn't choose.
-    pub(super) fn probe(call: &Call, method: &Method) -> Self {
+    pub(crate) fn probe(call: &Call, method: &Method) -> Self {
         let mut decision = Self::begin(call);
         decision.method = method.to_string();
         decision
     }
 
-    pub(super) fn uses(&mut self, credential: Option<&Credential>) {
+    /// The record of a call to an MCP server.
+    pub(crate) fn message(call: &Call, method: &str, named: &str) -> Self {
+        let mut decision = Self::begin(call);
+        decision.method = method.to_owned();
+        // What is no segment isn't worth a line of the log.
+        if is_segment(named) {
+            decision.named = named.to_owned();
+        }
+        decision
+    }
+
+    /// The end of a call to an MCP server, which gave a result or an error of its own.
+    pub(crate) fn answered(&mut self, outcome: Result<bool, &Error>) {
+        self.ended = true;
+        match outcome {
+            Ok(true) => self.write("allowed", "", 0),
+            Ok(false) => self.write("allowed", "rpc_error", 0),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn failed(&self, error: &Error) {
+        match error {
+            Error::Failure(failure) => {
+                let verdict = if self.sending { "failed" } else { "refused" };
+                self.write(verdict, failure.code.as_str(), 0);
+            }
+            Error::Storage(_) | Error::Internal(_) => self.write("failed", "internal", 0),
+        }
+    }
+
+    pub(crate) fn uses(&mut self, credential: Option<&Credential>) {
         if let Some(credential) = credential {
             self.credential = format!("{} v{}", credential.name, credential.version);
         }
     }
 
-    pub(super) fn allowed(&mut self, rule: Option<&str>) {
+    pub(crate) fn allowed(&mut self, rule: Option<&str>) {
         self.rule = rule.unwrap_or_default().to_owned();
     }
 
-    pub(super) fn sending(&mut self) {
+    pub(crate) fn sending(&mut self) {
         self.sending = true;
     }
 
-    pub(super) fn end(&mut self, outcome: &Result<ProxyResponse, Error>) {
+    pub(crate) fn end(&mut self, outcome: &Result<ProxyResponse, Error>) {
         self.ended = true;
         match outcome {
             Ok(response) => self.write("allowed", "", response.status()),
-            Err(Error::Failure(failure)) => {
-                let verdict = if self.sending { "failed" } else { "refused" };
-                self.write(verdict, failure.code.as_str(), 0);
-            }
-            Err(Error::Storage(_) | Error::Internal(_)) => self.write("failed", "internal", 0),
+            Err(error) => self.failed(error),
         }
     }
 
     /// The end of a probe: what the upstream answered, or the code of what was in the way.
-    pub(super) fn probed(&mut self, outcome: Result<u16, Code>) {
+    pub(crate) fn probed(&mut self, outcome: Result<u16, Code>) {
         self.ended = true;
         match outcome {
             Ok(status) => self.write("allowed", "probe", status),
@@ -99,6 +130,7 @@ impl Decision {
             display_name = self.display_name,
             service = self.service,
             method = self.method,
+            named = self.named,
             credential = self.credential,
             rule = self.rule,
             verdict,

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::address::{AddressClass, AddressGuard};
 use super::origin::{Origin, Scheme};
 
+mod answering;
 mod connection;
 mod decode;
 mod dial;
@@ -28,6 +29,7 @@ mod tls;
 mod tunnel;
 mod verify;
 
+pub use answering::Answering;
 pub use error::{EgressError, OutcomeUnknown, TlsFailure, Undecodable, Unreachable};
 pub use request::{Limits, OutboundRequest, RequestError, Room, UpstreamResponse};
 pub use resolver::Resolver;
@@ -35,7 +37,7 @@ pub use tls::{TlsTrust, TrustError};
 pub use tunnel::{EgressProxy, EgressProxyError};
 
 use dial::Dialer;
-use exchange::{Failure, exchange};
+use exchange::{Failure, start};
 use pool::{Keep, Lease, Pool};
 use tls::TlsSettings;
 
@@ -102,13 +104,28 @@ impl Upstream {
         request: OutboundRequest,
         limits: &Limits<'_>,
     ) -> Result<UpstreamResponse, EgressError> {
-        let lease = self.pool.checkout(limits.deadline).await?;
+        self.open(request, limits.deadline).await?.whole(limits).await
+    }
+
+    /// Sends a request once, and reads the head of its answer; the body can be read as it comes.
+    ///
+    /// As with [`Upstream::send`], dropping the future or what it gives ends the exchange.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressError`]; [`EgressError::sent`] tells whether the request may have been executed.
+    pub async fn open(
+        &self,
+        request: OutboundRequest,
+        deadline: Instant,
+    ) -> Result<Answering, EgressError> {
+        let lease = self.pool.checkout(deadline).await?;
         // A clone shares the bytes of values and body.
         let spare = lease.reused.then(|| request.clone());
-        match (self.attempt(lease, request, limits).await, spare) {
+        match (self.attempt(lease, request, deadline).await, spare) {
             (Err(Failure::NotWritten), Some(spare)) => {
-                let lease = self.pool.fresh(limits.deadline).await?;
-                self.attempt(lease, spare, limits).await
+                let lease = self.pool.fresh(deadline).await?;
+                self.attempt(lease, spare, deadline).await
             }
             (answer, _) => answer,
         }
@@ -165,22 +182,17 @@ impl Upstream {
         &self,
         lease: Lease,
         request: OutboundRequest,
-        limits: &Limits<'_>,
-    ) -> Result<UpstreamResponse, Failure> {
+        deadline: Instant,
+    ) -> Result<Answering, Failure> {
         let Lease { mut connection, .. } = lease;
         let origin = &self.pool.dialer().origin;
-        let answer = exchange(&mut connection, request, origin, limits).await;
-        match &answer {
-            Ok(_) => self.pool.give_back(connection).await,
-            // The connection is sound: only this answer isn't.
-            Err(Failure::Final(
-                EgressError::ResponseTooLarge { .. }
-                | EgressError::NoRoom
-                | EgressError::Undecodable { .. },
-            )) => {}
-            Err(_) => self.pool.retire(&connection),
+        match start(&mut connection, request, origin, deadline).await {
+            Ok(started) => Ok(Answering::new(started, connection, Arc::clone(&self.pool))),
+            Err(failure) => {
+                self.pool.retire(&connection);
+                Err(failure)
+            }
         }
-        answer
     }
 }
 

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
-use vault_sdk::{Call, Response};
+use vault_sdk::{Call, Given, Response};
 
+use super::credential::{self, Credential};
 use super::request::ProxyRequest;
-use super::{canonicalise, credential, injector, policy, snapshot};
-use crate::engine::Engine;
+use super::service::{Kind, Service};
+use super::{canonicalise, injector, policy, snapshot};
+use crate::engine::{Engine, Snapshot};
 use crate::error::Error;
+use crate::mcp;
 
 /// Tells what a call would send, where, by which rule and with which credential, or what would
 /// refuse it. Sends nothing to the upstream; its name is resolved.
@@ -34,14 +37,24 @@ pub async fn explain(engine: Arc<Engine>, mut call: Call) -> Result<Response, Er
 }
 
 async fn steps(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     call: &mut Call,
     shown: &mut Map<String, Value>,
 ) -> Result<(), Error> {
     let started = Instant::now();
+    let tool = call.fields.str("tool").and_then(Given::value).unwrap_or_default();
     let request = ProxyRequest::parse(&mut call.fields)?;
     let snapshot = snapshot(engine, call, &request.service).await?;
     let service = &snapshot.service;
+    match service.kind {
+        Kind::Http => {}
+        Kind::Mcp(_) => {
+            mcp::call::explain(engine, call, &snapshot, &tool, shown).await?;
+            let credential = mcp::client::bound(&snapshot)?;
+            uses(service, credential, shown);
+            return classes(&snapshot, started, shown).await;
+        }
+    }
     let canonical = canonicalise(request, &snapshot)?;
     shown.insert("method".into(), canonical.method.as_str().into());
     shown.insert("path".into(), canonical.target.relative().into());
@@ -50,6 +63,14 @@ async fn steps(
     let permit = policy::authorize(canonical, service, &snapshot.places)?;
     shown.insert("rule".into(), permit.rule().unwrap_or_default().into());
     let credential = credential::resolve(&permit, service, snapshot.credential.as_ref())?;
+    uses(service, credential, shown);
+    // Complete, as it would be sent; nothing is held while the name is looked up.
+    drop(injector::inject(permit, service, credential, &call.id)?);
+    classes(&snapshot, started, shown).await
+}
+
+/// The credential as an operator may see it.
+fn uses(service: &Service, credential: Option<&Credential>, shown: &mut Map<String, Value>) {
     if let Some(credential) = credential {
         let mut used = Map::from_iter([
             ("name".to_owned(), Value::from(credential.name.as_str())),
@@ -59,8 +80,14 @@ async fn steps(
         used.extend(service.placement.parameters().into_iter().map(|(k, v)| (k, v.into())));
         shown.insert("credential".into(), used.into());
     }
-    // Complete, as it would be sent; nothing is held while the name is looked up.
-    drop(injector::inject(permit, service, credential, &call.id)?);
+}
+
+async fn classes(
+    snapshot: &Snapshot,
+    started: Instant,
+    shown: &mut Map<String, Value>,
+) -> Result<(), Error> {
+    let service = &snapshot.service;
     let classes = snapshot
         .upstream
         .look(started + service.timeout)

@@ -5,17 +5,28 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::canonical::encode_component;
+use super::canonical::{canonicalise, encode_component};
 use super::credential::Credential;
 use super::egress::OutboundRequest;
 use super::limits::Reservation;
 use super::placement::{PASSWORD, Placement, TOKEN};
-use super::policy::Permit;
+use super::policy::{Passage, Permit};
 use super::service::Service;
 use crate::error::{Code, Failure};
 
 /// The header by which an upstream's log can be matched with Vault's audit log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What one message to an MCP server is made of.
+#[derive(Debug)]
+pub struct Message {
+    /// `POST`, or `DELETE` at the end of a session.
+    pub method: Method,
+    /// The protocol's.
+    pub headers: HeaderMap,
+    /// JSON.
+    pub body: Bytes,
+}
 
 /// A request that is complete but for its credential. A signing kind sees all of it.
 struct Draft {
@@ -36,27 +47,61 @@ pub fn inject(
     request_id: &str,
 ) -> Result<(OutboundRequest, Reservation), Failure> {
     let (request, reservation) = permit.into_parts();
-    let mut draft = Draft {
+    let draft = Draft {
         method: request.method,
         target: request.target.target().to_owned(),
         headers: request.headers,
         body: request.body,
     };
+    Ok((finish(draft, service, credential, request_id)?, reservation))
+}
+
+/// Gives one message of a call to an MCP server as it goes out: to the service's endpoint, whatever it
+/// is.
+///
+/// # Errors
+/// As for [`inject`].
+pub fn inject_message(
+    _passage: &Passage,
+    message: Message,
+    service: &Service,
+    credential: Option<&Credential>,
+    request_id: &str,
+) -> Result<OutboundRequest, Failure> {
+    let Message { method, mut headers, body } = message;
+    // The operator's word stands against ours, except on what the protocol is made of, which a
+    // definition can't name.
+    for (name, value) in &service.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    let slash = if service.base.ends_in_slash() { "/" } else { "" };
+    let target = canonicalise(&service.base, slash, &[], service.switches)
+        .map_err(|error| Failure::invalid(format!("{error}. Nothing was sent")))?;
+    let draft = Draft { method, target: target.target().to_owned(), headers, body };
+    finish(draft, service, credential, request_id).map(OutboundRequest::plain_answer)
+}
+
+fn finish(
+    mut draft: Draft,
+    service: &Service,
+    credential: Option<&Credential>,
+    request_id: &str,
+) -> Result<OutboundRequest, Failure> {
     draft.headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(concat!(
         "vault-mcp-proxy/",
         env!("CARGO_PKG_VERSION")
     )));
     draft.headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     if service.send_request_id
+        && !request_id.is_empty()
         && let Ok(id) = HeaderValue::try_from(request_id)
     {
         draft.headers.insert(REQUEST_ID, id);
     }
     place(&mut draft, &service.placement, credential)?;
     let Draft { method, target, headers, body } = draft;
-    let outbound = OutboundRequest::new(method, &target, headers, body)
-        .map_err(|error| Failure::invalid(format!("{error}. Nothing was sent")))?;
-    Ok((outbound, reservation))
+    OutboundRequest::new(method, &target, headers, body)
+        .map_err(|error| Failure::invalid(format!("{error}. Nothing was sent")))
 }
 
 fn place(

@@ -1,13 +1,15 @@
 //! Whether a request may be made now: the service's rules and limits, and places reserved for it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::canonical::{CanonicalTarget, same_parameter};
 use super::limits::{Places, Reservation};
 use super::overrides;
-use super::rules::Verdict;
-use super::service::Service;
+use super::rules::{Named, Verdict};
+use super::service::{McpService, Service};
 use crate::error::{Code, Failure};
 
 /// A request in its one form: what policy sees is what is sent.
@@ -66,6 +68,72 @@ impl Permit {
     }
 }
 
+/// Leave to speak with an MCP server for one call: it holds the rule that allowed what is asked, and
+/// the places of the call, which all its messages share. Only [`admit`] makes one.
+#[derive(Debug)]
+pub struct Passage {
+    rule: Option<String>,
+    reservation: Arc<Reservation>,
+}
+
+impl Passage {
+    /// The rule that allowed it; `None` when the service has none.
+    pub fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
+    }
+
+    /// The places of the call.
+    pub fn reservation(&self) -> &Arc<Reservation> {
+        &self.reservation
+    }
+}
+
+/// Decides on a call of an MCP server: of what is asked by name, or of a message that names nothing.
+///
+/// # Errors
+/// As for [`authorize`]; `bytes` are those of what the caller gives.
+pub fn admit(
+    asked: Option<(Named, &str)>,
+    bytes: usize,
+    service: &Service,
+    mcp: &McpService,
+    places: &Places,
+) -> Result<Passage, Failure> {
+    let rule = match asked {
+        None => None,
+        Some((named, name)) => judge_name(named, name, service, mcp)?.map(str::to_owned),
+    };
+    let reservation = Arc::new(reserve(bytes, service, places)?);
+    Ok(Passage { rule, reservation })
+}
+
+fn judge_name<'s>(
+    named: Named,
+    name: &str,
+    service: &Service,
+    mcp: &'s McpService,
+) -> Result<Option<&'s str>, Failure> {
+    let by = match mcp.rules.decide(named, name) {
+        Verdict::Allowed(rule) => return Ok(rule),
+        Verdict::Denied(rule) => rule,
+        Verdict::InBody { rule, .. } => Some(rule),
+    };
+    let by = by.map_or_else(String::new, |rule| format!(" (rule: {rule})"));
+    let allowed = match mcp.rules.allowed() {
+        allowed if allowed.is_empty() => "nothing".to_owned(),
+        allowed => allowed,
+    };
+    Err(Failure::new(
+        Code::DeniedByRule,
+        format!(
+            "\"{}\" doesn't allow this {}{by}. Allowed: {allowed}. Nothing was sent. Use what is \
+             allowed, or tell the user that an operator would have to change the rules",
+            service.name,
+            named.as_str()
+        ),
+    ))
+}
+
 /// Decides.
 ///
 /// # Errors
@@ -77,19 +145,21 @@ pub fn authorize(
     places: &Places,
 ) -> Result<Permit, Failure> {
     let rule = judge(&request, service)?.map(str::to_owned);
-    if request.body.len() > service.max_request_bytes {
+    let reservation = reserve(request.body.len(), service, places)?;
+    Ok(Permit { request, rule, reservation })
+}
+
+fn reserve(bytes: usize, service: &Service, places: &Places) -> Result<Reservation, Failure> {
+    if bytes > service.max_request_bytes {
         return Err(Failure::invalid(format!(
-            "the request body has {} bytes; \"{}\" allows {}. Nothing was sent. An operator can \
+            "the request body has {bytes} bytes; \"{}\" allows {}. Nothing was sent. An operator can \
              raise max_request_bytes",
-            request.body.len(),
-            service.name,
-            service.max_request_bytes
+            service.name, service.max_request_bytes
         )));
     }
-    let reservation = places.reserve(request.body.len()).map_err(|full| {
+    places.reserve(bytes).map_err(|full| {
         Failure::new(Code::Busy, format!("{full}. Nothing was sent. Try again in a few seconds"))
-    })?;
-    Ok(Permit { request, rule, reservation })
+    })
 }
 
 /// Asks the service's rules alone; gives the one that allows the request.

@@ -13,6 +13,7 @@
 //! slash at the end makes no difference. A parameter that the deciding rule names must stand in the
 //! query alone: a field of that name in the body is refused, since many servers would take it instead.
 
+mod names;
 mod pattern;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use http::Method;
 
 use super::canonical::{CanonicalTarget, same_parameter};
 use super::headers::parse_method;
+pub use names::{NameRules, Named};
 use pattern::{PathPattern, TextPattern};
 
 /// How many rules a service may have.

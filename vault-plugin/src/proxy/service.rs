@@ -8,7 +8,7 @@ use super::base_url::BaseUrl;
 use super::binding::{Binding, Trust};
 use super::canonical::PathSwitches;
 use super::placement::Placement;
-use super::rules::Rules;
+use super::rules::{NameRules, Rules};
 use crate::name::Name;
 
 /// One definition, good for one snapshot.
@@ -16,6 +16,8 @@ use crate::name::Name;
 pub struct Service {
     /// Its name, for texts and logs.
     pub name: Name,
+    /// What it speaks.
+    pub kind: Kind,
     /// Where all its calls go, and below which path.
     pub base: BaseUrl,
     /// Where its credential goes.
@@ -30,7 +32,7 @@ pub struct Service {
     pub allowed_request_headers: Vec<String>,
     /// Response headers that callers get, beside the built-in ones.
     pub allowed_response_headers: Vec<String>,
-    /// What may be asked for.
+    /// What may be asked for over HTTP; an MCP server's are in its kind.
     pub rules: Rules,
     /// For the whole call.
     pub timeout: Duration,
@@ -44,6 +46,33 @@ pub struct Service {
     pub probe: Option<Probe>,
     /// Whether the upstream is told the request id.
     pub send_request_id: bool,
+}
+
+/// What a service speaks.
+#[derive(Debug)]
+pub enum Kind {
+    /// Plain HTTP: callers give method and path.
+    Http,
+    /// MCP over Streamable HTTP: callers name a tool.
+    Mcp(McpService),
+}
+
+/// What an MCP server has beside what every service has.
+#[derive(Debug)]
+pub struct McpService {
+    /// Whether its tools wait for approval.
+    pub trust: ToolTrust,
+    /// Which tools, resources and prompts may be asked for.
+    pub rules: NameRules,
+}
+
+/// Which of an MCP server's tools agents may see and call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolTrust {
+    /// Those that an operator approved, as long as they are as approved.
+    Pin,
+    /// All that the server has, whatever they say.
+    Allow,
 }
 
 /// A request that tells whether a service works.

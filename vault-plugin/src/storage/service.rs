@@ -35,6 +35,12 @@ pub struct OwnCredential {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Definition {
+    /// `http` or `mcp`; absent means `http`. Fixed when the service is made.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub service_type: Option<String>,
+    /// Of an MCP server, whether its tools wait for approval: `pin` or `allow`; absent means `pin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
     /// Where all its calls go.
     pub base_url: String,
     /// The auth kind.

@@ -13,6 +13,8 @@ mod explain;
 #[cfg(test)]
 mod kinds;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod mount;
 #[cfg(test)]
 mod proxy;
@@ -20,6 +22,8 @@ mod proxy;
 mod races;
 #[cfg(test)]
 mod services;
+#[cfg(test)]
+mod tools;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

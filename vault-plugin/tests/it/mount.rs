@@ -16,6 +16,7 @@ pub(crate) struct Mount {
     system: Arc<StaticSystemView>,
     router: Router<Engine>,
     pub(crate) wrap_ttl: Option<Duration>,
+    pub(crate) caller: Caller,
 }
 
 impl Mount {
@@ -27,7 +28,14 @@ impl Mount {
     /// A mount after a restart of the plugin: the same storage, nothing remembered.
     pub(crate) fn on(storage: Arc<InMemoryStorage>) -> Self {
         let system = Arc::new(StaticSystemView::default());
-        Self { engine: Arc::default(), storage, system, router: Router::default(), wrap_ttl: None }
+        Self {
+            engine: Arc::default(),
+            storage,
+            system,
+            router: Router::default(),
+            wrap_ttl: None,
+            caller: Caller { entity_id: "e-1".into(), ..Caller::default() },
+        }
     }
 
     pub(crate) async fn handle(
@@ -46,7 +54,7 @@ impl Mount {
             id: "r-1".into(),
             path: path.into(),
             data: data.to_string(),
-            caller: Caller { entity_id: "e-1".into(), ..Caller::default() },
+            caller: self.caller.clone(),
             wrap_ttl: self.wrap_ttl,
             mount_point: "mcp-proxy/".into(),
             storage: Arc::clone(&self.storage) as Arc<dyn Storage>,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::catalog::{Catalog, HealthState, Store};
 use crate::config::{Delivered, VaultServer};
 use crate::error::{CallError, Exit};
-use crate::proxy::policy_flags;
+use crate::refusal::policy_flags;
 use crate::secret::WrappingToken;
 use crate::vault::{self, Client, LoginError, Request, SessionError, Unavailable, WrappingError};
 
@@ -255,10 +255,7 @@ fn policy(store: &Store, catalog: &Catalog, report: &mut Report) {
     }
     let callable = catalog
         .callable()
-        .map(|service| {
-            let methods = service.permitted.iter().map(|method| method.as_str());
-            format!("{} ({})", service.name, methods.collect::<Vec<_>>().join(", "))
-        })
+        .map(|service| format!("{} ({})", service.name, service.uses()))
         .collect::<Vec<_>>();
     if callable.is_empty() {
         report.warn(

@@ -17,7 +17,18 @@ pub(super) fn local_name(definition: &Definition, warnings: &mut Vec<String>) {
 /// Says what a write opened.
 pub(super) fn weakened(before: &Definition, after: &Definition, warnings: &mut Vec<String>) {
     if after.rules.is_empty() && !before.rules.is_empty() {
-        warnings.push("rules were cleared: every method and path is allowed now".to_owned());
+        let all = match after.service_type.as_deref() {
+            Some("mcp") => "every tool, resource and prompt is",
+            Some(_) | None => "every method and path is",
+        };
+        warnings.push(format!("rules were cleared: {all} allowed now"));
+    }
+    if after.trust.as_deref() == Some("allow") && before.trust != after.trust {
+        warnings.push(
+            "trust=allow: agents see and call whatever tools this server has, also when it changes \
+             what they are or say, without an operator's approval"
+                .to_owned(),
+        );
     }
     let widened: Vec<&str> = after
         .upstream_cidrs

@@ -5,8 +5,9 @@ use vault_sdk::{Field, FieldType};
 use crate::path::fields as shared;
 
 /// What a list tells of each service.
-pub(super) fn detail() -> [Field; 5] {
+pub(super) fn detail() -> [Field; 6] {
     [
+        Field::new("type", FieldType::Str, "http or mcp."),
         Field::new("base_url", FieldType::Str, "Where all its calls go."),
         Field::new("auth", FieldType::Str, "How the credential is sent."),
         Field::new("description", FieldType::Str, "One line about it."),
@@ -37,11 +38,20 @@ pub(super) fn settings() -> Vec<Field> {
     let field = Field::new;
     vec![
         shared::NAME,
+        field("type", FieldType::Str, "http, or mcp for an MCP server. Fixed at creation.")
+            .default("http"),
         field(
             "base_url",
             FieldType::Str,
-            "Where all its calls go, such as https://api.github.com.",
+            "Where all its calls go, such as https://api.github.com; with type=mcp, the endpoint itself.",
         ),
+        field(
+            "trust",
+            FieldType::Str,
+            "With type=mcp: pin shows agents the tools that an operator approved, allow shows all.",
+        )
+        .default("pin")
+        .optional(),
         shared::AUTH,
         shared::HEADER_NAME,
         shared::PREFIX,
@@ -63,7 +73,8 @@ pub(super) fn settings() -> Vec<Field> {
             FieldType::Items,
             "What may be asked for, first match wins: \"allow GET,HEAD /repos/**, deny * /admin/**\". \
              Once there is one, the rest is denied. A parameter that a rule names must not be a field of \
-             the body as well.",
+             the body as well. With type=mcp: \"allow tool get_*, deny tool delete_*, allow resource \
+             docs://*, allow prompt *\".",
         )
         .default("none: all is allowed"),
         field("safe_methods", FieldType::List, "Methods that change nothing here.")

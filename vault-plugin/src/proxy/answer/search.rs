@@ -34,7 +34,7 @@ pub(super) struct Search {
     pub(super) max_bytes: usize,
     pub(super) deadline: Instant,
     /// The call's places are held until the search is over, also when nobody waits for it any more.
-    pub(super) reservation: Reservation,
+    pub(super) reservation: Arc<Reservation>,
 }
 
 /// What may be handed out.

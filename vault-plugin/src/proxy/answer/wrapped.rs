@@ -28,6 +28,11 @@ pub(super) fn stored_bytes(response: &ProxyResponse) -> usize {
     ENVELOPE + headers + body + refused + others
 }
 
+/// The same for an answer that is made of these texts.
+pub(crate) fn stored_bytes_of<'t>(texts: impl Iterator<Item = &'t str>) -> usize {
+    ENVELOPE + texts.map(escaped_bytes).sum::<usize>()
+}
+
 /// The bytes of a string that has been through Go's encoder of JSON twice (encoding/json,
 /// `HTMLEscape` included).
 fn escaped_bytes(text: &str) -> usize {

@@ -45,6 +45,11 @@ pub(super) async fn decode(
     if input.is_empty() { Ok(decoded) } else { Err(Undecodable::Broken.into()) }
 }
 
+/// Whether a body that is read as it comes would have to be decoded first.
+pub(super) fn is_coded(headers: &HeaderMap) -> Result<bool, Undecodable> {
+    coding(headers).map(|coding| coding.is_some())
+}
+
 enum Coding {
     Gzip,
     Brotli,

@@ -1,11 +1,11 @@
-//! One request on one connection: sent once, its answer checked, read whole and decoded.
+//! One request on one connection: sent once, its answer's head checked, its body read and decoded.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Body, Connection};
 use super::decode;
@@ -27,13 +27,21 @@ impl<E: Into<EgressError>> From<E> for Failure {
     }
 }
 
-/// Sends a request once and reads its whole answer.
-pub(super) async fn exchange(
+/// An answer of which the head is there, and the body still on its way.
+pub(super) struct Started {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Incoming,
+    ended_by_close: bool,
+}
+
+/// Sends a request once and reads the head of its answer.
+pub(super) async fn start(
     connection: &mut Connection,
     request: OutboundRequest,
     origin: &Origin,
-    limits: &Limits<'_>,
-) -> Result<UpstreamResponse, Failure> {
+    deadline: Instant,
+) -> Result<Started, Failure> {
     let is_head = request.is_head();
     let version = match connection {
         Connection::Http1(_) => Version::HTTP_11,
@@ -41,7 +49,7 @@ pub(super) async fn exchange(
     };
     // `OutboundRequest::new` has checked the parts, and `Origin` is parsed.
     let request = request.into_http(origin, version).map_err(|_| Unreachable::Other)?;
-    let response = timeout_at(limits.deadline, send(connection, request))
+    let response = timeout_at(deadline, send(connection, request))
         .await
         .map_err(|_| OutcomeUnknown::NoAnswer)??;
     check_head(&response)?;
@@ -49,7 +57,15 @@ pub(super) async fn exchange(
     let no_body =
         is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let ended_by_close = version == Version::HTTP_11 && !no_body && !has_framing(&head.headers);
-    let mut headers = head.headers;
+    Ok(Started { status: head.status, headers: head.headers, body, ended_by_close })
+}
+
+/// Reads the rest of an answer, and decodes it.
+pub(super) async fn finish(
+    started: Started,
+    limits: &Limits<'_>,
+) -> Result<UpstreamResponse, EgressError> {
+    let Started { status, mut headers, body, ended_by_close } = started;
     let read = async {
         let encoded = read(body, declared_length(&headers), limits).await?;
         decode::decode(&headers, encoded, limits).await
@@ -57,7 +73,7 @@ pub(super) async fn exchange(
     let body =
         timeout_at(limits.deadline, read).await.map_err(|_| OutcomeUnknown::BodyTimeout)??;
     strip(&mut headers);
-    Ok(UpstreamResponse { status: head.status, headers, body, ended_by_close })
+    Ok(UpstreamResponse { status, headers, body, ended_by_close })
 }
 
 async fn send(

@@ -37,6 +37,7 @@ pub struct OutboundRequest {
     target: PathAndQuery,
     headers: HeaderMap,
     body: Bytes,
+    plain_answer: bool,
 }
 
 /// Why a request can't be sent as it is; the request's parts aren't named, they may be secret.
@@ -71,6 +72,8 @@ const OWN: &[&str] = &[
 
 /// What bodies may be compressed with, in order of liking; exactly what `decode` undoes.
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("gzip, br, zstd");
+/// Bodies as they are (RFC 9110, section 12.5.3).
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 impl fmt::Debug for Limits<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,7 +107,13 @@ impl OutboundRequest {
         if let Some(own) = OWN.iter().find(|own| headers.contains_key(**own)) {
             return Err(RequestError::Header(own));
         }
-        Ok(Self { method, target: parsed, headers, body })
+        Ok(Self { method, target: parsed, headers, body, plain_answer: false })
+    }
+
+    /// Asks for an answer without content coding, so that it can be read as it comes.
+    #[must_use]
+    pub fn plain_answer(self) -> Self {
+        Self { plain_answer: true, ..self }
     }
 
     /// Whether the answer has no body by the method (RFC 9110, section 9.3.2).
@@ -118,8 +127,9 @@ impl OutboundRequest {
         origin: &Origin,
         version: Version,
     ) -> Result<Request<Full<Bytes>>, RequestError> {
-        let Self { method, target, mut headers, body } = self;
-        headers.insert(header::ACCEPT_ENCODING, ACCEPT_ENCODING);
+        let Self { method, target, mut headers, body, plain_answer } = self;
+        let codings = if plain_answer { IDENTITY } else { ACCEPT_ENCODING };
+        headers.insert(header::ACCEPT_ENCODING, codings);
         // hyper sends no length for an empty body, and some servers answer 411 to that
         // (RFC 9110, section 8.6: a length SHOULD be sent where the method gives it a meaning).
         let wants_length =
@@ -159,13 +169,13 @@ impl fmt::Debug for OutboundRequest {
 /// A whole answer, decoded, before redaction: it may hold the credential.
 pub struct UpstreamResponse {
     /// 200 to 599.
-    pub(in crate::proxy) status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Without framing, connection and content-coding headers.
-    pub(in crate::proxy) headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// Decoded; empty for `HEAD`, 204 and 304.
-    pub(in crate::proxy) body: Bytes,
+    pub(crate) body: Bytes,
     /// Whether only the end of the connection marked the body's end, so that a cut can't be told.
-    pub(in crate::proxy) ended_by_close: bool,
+    pub(crate) ended_by_close: bool,
 }
 
 impl fmt::Debug for UpstreamResponse {

@@ -28,6 +28,11 @@ impl TextPattern {
         Ok(Self { pieces: pieces.collect::<Result<_, _>>()? })
     }
 
+    /// Of names rather than of parts of a URL: nothing is decoded, and `**` is `*`.
+    pub(super) fn of_names(text: &str) -> Self {
+        Self { pieces: text.split('*').map(|piece| piece.as_bytes().to_vec()).collect() }
+    }
+
     pub(super) fn matches(&self, text: &str) -> bool {
         self.matches_bytes(text.as_bytes())
     }

@@ -1,0 +1,149 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn check(schema: Value, expected: Value, notes: &[&str]) {
+    let (portable, said) = input(Some(&schema));
+    assert_eq!(Value::Object(portable), expected, "{schema}");
+    assert_eq!(said, notes, "{schema}");
+}
+
+#[test]
+fn what_every_client_takes_stays_as_it_is() {
+    let schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["team"],
+        "properties": {
+            "team": { "type": "string", "description": "The team.", "x-mcp-header": "Team" },
+            "state": { "anyOf": [{ "type": "string" }, { "type": "null" }], "default": null },
+            "labels": { "type": "array", "items": { "$ref": "#/$defs/label" } },
+        },
+        "$defs": { "label": { "type": "string", "enum": ["a", "b"] } },
+    });
+    check(schema.clone(), schema, &[]);
+    check(json!(null), json!({ "type": "object", "properties": {} }), &[]);
+    check(json!({ "type": "object" }), json!({ "type": "object", "properties": {} }), &[]);
+}
+
+#[test]
+fn a_list_of_types_becomes_alternatives_that_mean_the_same() {
+    check(
+        json!({ "type": "object", "properties": {
+            "a": { "type": ["string", "null"], "minLength": 2, "description": "A." },
+            "b": { "type": "array", "items": { "type": ["object", "null"],
+                   "properties": { "x": { "type": ["integer"] } }, "required": ["x"] } },
+            "c": { "type": ["number", "string"], "minimum": 1, "enum": [1, "x"] },
+        } }),
+        json!({ "type": "object", "properties": {
+            "a": { "anyOf": [{ "type": "string", "minLength": 2 }, { "type": "null" }],
+                   "description": "A." },
+            "b": { "type": "array", "items": { "anyOf": [
+                { "type": "object", "properties": { "x": { "type": "integer" } },
+                  "required": ["x"] }, { "type": "null" }] } },
+            "c": { "anyOf": [{ "type": "number" }, { "type": "string" }], "minimum": 1,
+                   "enum": [1, "x"] },
+        } }),
+        &[],
+    );
+}
+
+#[test]
+fn alternatives_at_the_root_become_properties_and_a_note() {
+    check(
+        json!({ "type": "object", "properties": { "note": { "type": "string" } },
+                "oneOf": [
+                    { "properties": { "id": { "type": "string" } }, "required": ["id"] },
+                    { "properties": { "id": { "type": "integer" }, "name": { "type": "string" },
+                                      "team": { "type": "string" } },
+                      "required": ["id", "name"] },
+                ] }),
+        json!({ "type": "object", "required": ["id"], "properties": {
+            "note": { "type": "string" }, "name": { "type": "string" },
+            "team": { "type": "string" },
+            "id": { "anyOf": [{ "type": "string" }, { "type": "integer" }] } } }),
+        &["Give exactly one of these sets of arguments: id; or id, name, [team]."],
+    );
+    // What only names properties of the root.
+    check(
+        json!({ "type": "object", "properties": { "a": {}, "b": {} },
+                "anyOf": [{ "required": ["a"] }, { "required": ["b"] }] }),
+        json!({ "type": "object", "properties": { "a": {}, "b": {} } }),
+        &["Give at least one of these sets of arguments: a; or b."],
+    );
+}
+
+#[test]
+fn parts_that_must_all_hold_are_joined() {
+    check(
+        json!({ "allOf": [
+                    { "$ref": "#/$defs/page" },
+                    { "type": "object", "properties": { "q": { "type": "string" } },
+                      "required": ["q"] },
+                ],
+                "$defs": { "page": { "type": "object",
+                                     "properties": { "limit": { "type": "integer" } } } } }),
+        json!({ "type": "object", "required": ["q"],
+                "properties": { "limit": { "type": "integer" }, "q": { "type": "string" } },
+                "$defs": { "page": { "type": "object",
+                                     "properties": { "limit": { "type": "integer" } } } } }),
+        &[],
+    );
+}
+
+#[test]
+fn a_condition_at_the_root_is_told_in_words() {
+    check(
+        json!({ "type": "object", "properties": { "a": {} },
+                "if": { "required": ["a"] }, "then": { "required": ["b"] } }),
+        json!({ "type": "object", "properties": { "a": {} } }),
+        &[
+            "The arguments must also satisfy {\"if\":{\"required\":[\"a\"]},\"then\":{\"required\":[\"b\"]}}.",
+        ],
+    );
+    let (schema, notes) = input(Some(&json!({ "not": { "enum": ["x".repeat(2_000)] } })));
+    assert_eq!(Value::Object(schema), json!({ "type": "object", "properties": {} }));
+    assert!(notes[0].chars().count() < 600, "{notes:?}");
+}
+
+#[test]
+fn a_root_that_refers_is_what_it_refers_to_and_circles_end() {
+    check(
+        json!({ "$ref": "#/$defs/in", "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "$id": "https://example.com/in",
+                "$defs": { "in": { "type": "object", "properties": { "a": true } } } }),
+        json!({ "type": "object", "properties": { "a": {} },
+                "$defs": { "in": { "type": "object", "properties": { "a": {} } } } }),
+        &[],
+    );
+    let (schema, _) = input(Some(&json!({ "$ref": "#/$defs/a",
+                                          "$defs": { "a": { "$ref": "#/$defs/a" } } })));
+    assert_eq!(schema.get("$ref"), None);
+    assert_eq!(schema["type"], "object");
+}
+
+#[test]
+fn what_lies_on_the_network_is_named_and_not_loaded() {
+    check(
+        json!({ "type": "object", "properties": {
+            "a": { "$ref": "https://example.com/a.json", "description": "An a." } } }),
+        json!({ "type": "object", "properties": { "a": {
+            "description": "An a. (its schema is https://example.com/a.json, which isn't loaded)",
+        } } }),
+        &[],
+    );
+    // A property may be called so.
+    let named = json!({ "type": "object", "properties": { "$ref": { "type": "string" } } });
+    check(named.clone(), named, &[]);
+}
+
+#[test]
+fn an_output_schema_that_could_cost_the_whole_list_is_left_out() {
+    assert_eq!(output(&json!({ "anyOf": [{ "type": "object" }] })), None);
+    assert_eq!(output(&json!({ "type": ["object", "null"] })), None);
+    assert_eq!(output(&json!(true)), None);
+    assert_eq!(
+        output(&json!({ "type": "object", "properties": { "a": { "$ref": "https://x/y" } } })),
+        None
+    );
+    let sound = json!({ "type": "object", "properties": { "a": { "$ref": "#/$defs/a" } } });
+    assert_eq!(output(&sound).map(Value::Object), Some(sound));
+}

@@ -1,0 +1,42 @@
+//! The client of MCP servers: what an agent asks of a tool, a resource or a prompt becomes one
+//! request over Streamable HTTP, by the same steps as every other call.
+//!
+//! | room | knows |
+//! |---|---|
+//! | [`call`] | the pipeline of a call |
+//! | [`client`], [`era`], [`session`] | one request and its answer; in which revision, in which session |
+//! | [`message`], [`headers`], [`sse`] | what stands on the wire |
+//! | [`result`], [`cut`], [`trouble`] | what the caller gets of an answer, or of its absence |
+//! | [`listing`] | all that a server offers |
+//! | [`definition`], [`digest`] | one definition as the server gave it |
+//! | [`sanitise`], [`hidden`], [`schema`] | a definition as agents may see it |
+//! | [`flags`] | what an approver should look at |
+//! | [`mirror`] | which arguments are repeated in headers |
+//! | [`seen`] | what one look at a server found |
+//! | [`offer`] | what is offered, waits or is withheld |
+//! | [`segment`] | what a name is in a path |
+//! | [`trust`] | which tools may be called |
+
+pub mod call;
+pub mod client;
+mod cut;
+pub mod definition;
+pub mod digest;
+pub mod era;
+pub mod flags;
+pub(crate) mod greet;
+mod headers;
+pub mod hidden;
+pub mod listing;
+mod message;
+pub mod mirror;
+pub mod offer;
+mod result;
+pub mod sanitise;
+pub mod schema;
+pub mod seen;
+pub mod segment;
+pub mod session;
+mod sse;
+mod trouble;
+pub mod trust;

@@ -1,0 +1,185 @@
+//! Which revision of MCP a server speaks: asked once, remembered as long as its snapshot lives, and
+//! asked anew when the server says that it changed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use super::client::{Client, Framing, Reply, Server};
+use super::message::{self, Request, Revision};
+use super::session::{Session, Slot};
+use super::trouble::Trouble;
+
+/// How long a server without the stateless revision may ponder on a question that it doesn't know.
+const PROBE: Duration = Duration::from_secs(5);
+/// How long an answer to it is remembered: a server may learn another revision.
+const REMEMBERED: Duration = Duration::from_secs(60 * 60);
+
+/// What a server says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Hello {
+    pub(super) server: Server,
+    pub(super) has_prompts: bool,
+    pub(super) has_resources: bool,
+}
+
+/// How a server is spoken to.
+#[derive(Clone, Debug)]
+pub(super) enum Era {
+    /// Each request by itself (2026-07-28).
+    Stateless(Arc<Hello>),
+    /// After a handshake.
+    Handshake,
+}
+
+/// What is remembered of one service.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    era: Mutex<Option<(Instant, Era)>>,
+    /// Held by who asks.
+    asking: tokio::sync::Mutex<()>,
+}
+
+impl Remembered {
+    fn get(&self) -> Option<Era> {
+        let era = self.era.lock().unwrap_or_else(PoisonError::into_inner);
+        let (when, era) = era.as_ref()?;
+        (when.elapsed() < REMEMBERED).then(|| era.clone())
+    }
+
+    fn set(&self, era: Era) {
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), era));
+    }
+
+    /// Has the next call ask again.
+    pub(super) fn forget(&self) {
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Discovered {
+    supported_versions: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Initialized {
+    protocol_version: String,
+}
+
+impl Client<'_> {
+    /// How the server is spoken to.
+    ///
+    /// A server from before the stateless revision answers the question with whatever it has for an
+    /// unknown method, so all that isn't an answer means a handshake; so does silence. That is
+    /// remembered once a handshake has come about.
+    pub(super) async fn era(&self) -> Result<Era, Trouble> {
+        let remembered = &self.snapshot.mcp.era;
+        if let Some(era) = remembered.get() {
+            return Ok(era);
+        }
+        let asking = timeout_at(self.deadline, remembered.asking.lock()).await;
+        let _asking = asking.map_err(|_| self.no_time())?;
+        if let Some(era) = remembered.get() {
+            return Ok(era);
+        }
+        let request = Request::new("server/discover");
+        let framing = Framing::of(Revision::STATELESS);
+        let until = self.deadline.min(Instant::now() + PROBE);
+        match self.ask_until(&request, &framing, until).await {
+            Ok(answered) => match answered.reply {
+                Reply::Error(_) => Ok(Era::Handshake),
+                Reply::Result(text) => {
+                    let text = self.cleaned(text).await?;
+                    let supported = serde_json::from_str::<Discovered>(&text)
+                        .map(|discovered| discovered.supported_versions)
+                        .unwrap_or_default();
+                    if !supported.iter().any(|one| one == Revision::STATELESS.as_str()) {
+                        return Ok(Era::Handshake);
+                    }
+                    let era = Era::Stateless(Arc::new(hello(&text)));
+                    remembered.set(era.clone());
+                    Ok(era)
+                }
+            },
+            Err(Trouble::Egress(error)) if !error.sent() => Err(error.into()),
+            Err(trouble @ (Trouble::Failure(_) | Trouble::Asked(_))) => Err(trouble),
+            Err(Trouble::Status(refusal)) if refusal.status == http::StatusCode::UNAUTHORIZED => {
+                Err(Trouble::Status(refusal))
+            }
+            Err(Trouble::Egress(_) | Trouble::Status(_) | Trouble::NotMcp(_)) => Ok(Era::Handshake),
+        }
+    }
+
+    /// The session in a slot, opened if there is none.
+    pub(super) async fn session(&self, slot: &Slot) -> Result<Arc<Session>, Trouble> {
+        let held = timeout_at(self.deadline, slot.session.lock()).await;
+        let mut held = held.map_err(|_| self.no_time())?;
+        if let Some(session) = &*held {
+            return Ok(Arc::clone(session));
+        }
+        let session = Arc::new(self.handshake().await?);
+        *held = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Agrees on a revision and a session (MCP 2025-11-25, lifecycle).
+    pub(super) async fn handshake(&self) -> Result<Session, Trouble> {
+        let request = Request::new("initialize")
+            .with("protocolVersion", Revision::WITH_HANDSHAKE.as_str())
+            .with("capabilities", serde_json::json!({}))
+            .with("clientInfo", message::client_info());
+        let answered = self.ask_until(&request, &Framing::default(), self.deadline).await?;
+        let text = match answered.reply {
+            Reply::Result(text) => self.cleaned(text).await?,
+            Reply::Error(_) => {
+                return Err(Trouble::NotMcp("it refused the handshake (initialize)"));
+            }
+        };
+        let revision = serde_json::from_str::<Initialized>(&text)
+            .ok()
+            .and_then(|initialized| Revision::parse(&initialized.protocol_version))
+            .filter(|revision| !revision.is_stateless());
+        let Some(revision) = revision else {
+            return Err(Trouble::NotMcp(
+                "it speaks none of the revisions 2025-03-26 to 2026-07-28",
+            ));
+        };
+        let hello = Arc::new(hello(&text));
+        let session = Session { id: answered.session_id, revision, hello };
+        let initialized = message::notification(
+            "notifications/initialized",
+            Value::Object(serde_json::Map::new()),
+        );
+        self.tell(initialized, "notifications/initialized", &session).await?;
+        self.snapshot.mcp.era.set(Era::Handshake);
+        Ok(session)
+    }
+}
+
+/// Reads the answer to `server/discover` or `initialize`.
+fn hello(text: &str) -> Hello {
+    let answer: Value = serde_json::from_str(text).unwrap_or_default();
+    let server = answer
+        .get("serverInfo")
+        .or_else(|| answer.get("_meta")?.get("io.modelcontextprotocol/serverInfo"));
+    let text = |of: Option<&Value>| of.and_then(Value::as_str).map(str::to_owned);
+    let field = |name: &str| text(server.and_then(|server| server.get(name))).unwrap_or_default();
+    let has = |capability: &str| {
+        answer.get("capabilities").and_then(|all| all.get(capability)).is_some_and(Value::is_object)
+    };
+    Hello {
+        server: Server {
+            name: field("name"),
+            version: field("version"),
+            instructions: text(answer.get("instructions")),
+        },
+        has_prompts: has("prompts"),
+        has_resources: has("resources"),
+    }
+}

@@ -1,0 +1,425 @@
+//! JSON-RPC as MCP uses it: what is sent, and what comes back, taken apart without being changed.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
+
+/// A revision of MCP that is spoken over Streamable HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Revision {
+    /// The first one over Streamable HTTP.
+    R20250326,
+    R20250618,
+    /// The last one with a handshake.
+    R20251125,
+    /// Without handshake and sessions.
+    R20260728,
+}
+
+impl Revision {
+    const ALL: [Self; 4] = [Self::R20260728, Self::R20251125, Self::R20250618, Self::R20250326];
+    /// What is asked for first.
+    pub(super) const STATELESS: Self = Self::R20260728;
+    /// What a handshake asks for.
+    pub(super) const WITH_HANDSHAKE: Self = Self::R20251125;
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::R20250326 => "2025-03-26",
+            Self::R20250618 => "2025-06-18",
+            Self::R20251125 => "2025-11-25",
+            Self::R20260728 => "2026-07-28",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|revision| revision.as_str() == text)
+    }
+
+    pub(super) fn is_stateless(self) -> bool {
+        self == Self::R20260728
+    }
+}
+
+/// One request, less what its revision adds.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// Its JSON-RPC id; no two of a process have the same.
+    pub(super) id: u64,
+    /// What is asked.
+    pub(super) method: &'static str,
+    /// What it is asked of, for the header: a name or a URI.
+    pub(super) name: Option<String>,
+    params: Vec<(&'static str, Box<RawValue>)>,
+}
+
+impl Request {
+    pub(super) fn new(method: &'static str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, method, name: None, params: Vec::new() }
+    }
+
+    /// Says what it is asked of.
+    pub(super) fn of(mut self, parameter: &'static str, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self.with(parameter, name)
+    }
+
+    /// Adds a parameter.
+    pub(super) fn with(mut self, parameter: &'static str, value: impl Serialize) -> Self {
+        // What is given here always has a form in JSON.
+        if let Ok(value) = to_raw_value(&value) {
+            self.params.push((parameter, value));
+        }
+        self
+    }
+
+    /// Adds a parameter that is JSON already, to the letter.
+    pub(super) fn with_raw(mut self, parameter: &'static str, value: Box<RawValue>) -> Self {
+        self.params.push((parameter, value));
+        self
+    }
+
+    /// The message in a revision; without one, as before any is agreed on.
+    pub(super) fn body(&self, revision: Option<Revision>) -> Bytes {
+        let meta = revision.filter(|revision| revision.is_stateless()).map(|revision| {
+            json!({
+                "io.modelcontextprotocol/protocolVersion": revision.as_str(),
+                "io.modelcontextprotocol/clientCapabilities": {},
+                "io.modelcontextprotocol/clientInfo": client_info(),
+            })
+        });
+        let params = Params { params: &self.params, meta };
+        let message = Outgoing { jsonrpc: "2.0", id: Some(self.id), method: self.method, params };
+        serde_json::to_vec(&message).unwrap_or_default().into()
+    }
+}
+
+/// What we say that we are: no secret, and nothing of the caller.
+pub(super) fn client_info() -> Value {
+    json!({ "name": "vault-mcp-proxy", "version": env!("CARGO_PKG_VERSION") })
+}
+
+/// A message that wants no answer.
+pub(super) fn notification(method: &'static str, params: Value) -> Bytes {
+    json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string().into()
+}
+
+/// Our answer to a request of the server's: a ping is answered, all else refused (JSON-RPC 2.0,
+/// section 5.1: method not found).
+pub(super) fn answer_to(request: &FromServer) -> Option<Bytes> {
+    let id = request.id.as_deref()?;
+    let message = if request.asks == Asks::Ping {
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}")
+    } else {
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32601,\"message\":\"not \
+             available: calls come through Vault, which has no user, model or folders to ask\"}}}}"
+        )
+    };
+    Some(message.into())
+}
+
+#[derive(Serialize)]
+struct Outgoing<'p> {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    method: &'static str,
+    params: Params<'p>,
+}
+
+struct Params<'p> {
+    params: &'p [(&'static str, Box<RawValue>)],
+    meta: Option<Value>,
+}
+
+impl Serialize for Params<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.params {
+            map.serialize_entry(name, value)?;
+        }
+        if let Some(meta) = &self.meta {
+            map.serialize_entry("_meta", meta)?;
+        }
+        map.end()
+    }
+}
+
+/// What a server may want of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// A sign of life.
+    Ping,
+    /// The client's model.
+    Sampling,
+    /// The client's user.
+    Elicitation,
+    /// The client's folders.
+    Roots,
+    /// Anything else.
+    Other,
+}
+
+impl Asks {
+    pub(super) fn of(method: &str) -> Self {
+        match method {
+            "ping" => Self::Ping,
+            "sampling/createMessage" => Self::Sampling,
+            "elicitation/create" => Self::Elicitation,
+            "roots/list" => Self::Roots,
+            _ => Self::Other,
+        }
+    }
+
+    /// In words; nothing that the server wrote stands in them.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ping => "a sign of life",
+            Self::Sampling => "sampling (an answer of its model)",
+            Self::Elicitation => "elicitation (input of its user)",
+            Self::Roots => "roots (its folders)",
+            Self::Other => "something that it doesn't know",
+        }
+    }
+}
+
+/// A request of the server's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FromServer {
+    /// JSON, to the letter; `None` where it can't be answered.
+    id: Option<String>,
+    pub(super) asks: Asks,
+}
+
+/// What one text of the server holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    /// The answer to our request: the JSON of its result.
+    Result(String),
+    /// The answer to our request: the JSON of its error.
+    Error(String),
+    /// A request of the server's.
+    Request(FromServer),
+    /// What doesn't concern us: notifications, answers to other requests.
+    Other,
+}
+
+/// The text isn't JSON-RPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it isn't JSON-RPC")]
+pub(super) struct NotJsonRpc;
+
+/// How long an id of the server's may be that is given back to it, in bytes.
+const MAX_ID_BYTES: usize = 256;
+/// Messages in one batch.
+const MAX_BATCH: usize = 1000;
+
+#[derive(Deserialize)]
+struct Envelope<'m> {
+    #[serde(borrow, default)]
+    id: Option<&'m RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'m, str>>,
+    #[serde(borrow, default)]
+    result: Option<&'m RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'m RawValue>,
+}
+
+/// Takes a text of the server apart: one message, or the batch of them that revision 2025-03-26 knows.
+///
+/// # Errors
+/// [`NotJsonRpc`].
+pub(super) fn parse(text: &[u8], id: u64) -> Result<Vec<Message>, NotJsonRpc> {
+    let is_batch = text.trim_ascii_start().starts_with(b"[");
+    if !is_batch {
+        let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(|_| NotJsonRpc)?;
+        return Ok(vec![message(&envelope, id)?]);
+    }
+    let batch: Vec<&RawValue> = serde_json::from_slice(text).map_err(|_| NotJsonRpc)?;
+    if batch.len() > MAX_BATCH {
+        return Err(NotJsonRpc);
+    }
+    let parsed = batch.into_iter().map(|one| {
+        let envelope: Envelope<'_> = serde_json::from_str(one.get()).map_err(|_| NotJsonRpc)?;
+        message(&envelope, id)
+    });
+    parsed.collect()
+}
+
+fn message(envelope: &Envelope<'_>, id: u64) -> Result<Message, NotJsonRpc> {
+    let is_ours = envelope.id.is_some_and(|given| given.get() == id.to_string());
+    Ok(match (&envelope.method, envelope.result, envelope.error) {
+        (Some(method), None, None) => match envelope.id {
+            None => Message::Other,
+            Some(given) => Message::Request(FromServer {
+                id: (given.get().len() <= MAX_ID_BYTES && is_id(given))
+                    .then(|| given.get().to_owned()),
+                asks: Asks::of(method),
+            }),
+        },
+        (None, Some(result), None) if is_ours => Message::Result(result.get().to_owned()),
+        // A server that couldn't read the request doesn't know its id (JSON-RPC 2.0, section 5).
+        (None, None, Some(error)) if is_ours || envelope.id.is_none() => {
+            Message::Error(error.get().to_owned())
+        }
+        (None, Some(_), None) | (None, None, Some(_)) => Message::Other,
+        (_, _, _) => return Err(NotJsonRpc),
+    })
+}
+
+fn is_id(id: &RawValue) -> bool {
+    id.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+}
+
+/// What a result says of itself, whatever else it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ResultKind {
+    /// All there is.
+    Complete,
+    /// The server wants something first.
+    InputRequired(Vec<Asks>),
+    /// Anything else: an extension that wasn't asked for, or no object at all.
+    Unknown,
+}
+
+impl ResultKind {
+    /// Looks at the JSON of a result.
+    pub(super) fn of(result: &str) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Peek<'r> {
+            #[serde(borrow, default)]
+            result_type: Option<Cow<'r, str>>,
+            #[serde(default)]
+            input_requests: Map<String, Value>,
+        }
+        if !result.trim_ascii_start().starts_with('{') {
+            return Self::Unknown;
+        }
+        let Ok(peek) = serde_json::from_str::<Peek<'_>>(result) else { return Self::Unknown };
+        match peek.result_type.as_deref() {
+            None | Some("complete") => Self::Complete,
+            Some("input_required") => {
+                let mut asks = Vec::new();
+                for request in peek.input_requests.values() {
+                    let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
+                    let asked = Asks::of(method);
+                    if !asks.contains(&asked) {
+                        asks.push(asked);
+                    }
+                }
+                Self::InputRequired(asks)
+            }
+            Some(_) => Self::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Result<Message, NotJsonRpc> {
+        parse(text.as_bytes(), 7).map(|mut messages| messages.remove(0))
+    }
+
+    #[test]
+    fn answers_are_told_from_all_else_and_left_as_they_are() {
+        let result = r#"{"jsonrpc":"2.0","id":7,"result":{ "b":1.50, "a":"\u0041" }}"#;
+        assert_eq!(one(result), Ok(Message::Result(r#"{ "b":1.50, "a":"\u0041" }"#.into())));
+        let error = r#"{"id":null,"error":{"code":-32700}}"#;
+        assert_eq!(one(error), Ok(Message::Error(r#"{"code":-32700}"#.into())));
+        for other in [
+            r#"{"jsonrpc":"2.0","id":8,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":"7","result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":8,"error":{}}"#,
+            r#"{"jsonrpc":"2.0","result":{}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{}}"#,
+        ] {
+            assert_eq!(one(other), Ok(Message::Other), "{other}");
+        }
+        for broken in [
+            "",
+            "{",
+            "7",
+            "null",
+            "{}",
+            r#"{"id":7}"#,
+            r#"{"id":7,"result":null}"#,
+            r#"{"id":7,"result":{},"error":{}}"#,
+            r#"{"id":7,"result":{},"result":{}}"#,
+            "{\"id\":7,\"result\":{\"a\":\"\u{0}\"}}",
+        ] {
+            assert_eq!(one(broken), Err(NotJsonRpc), "{broken}");
+        }
+        assert_eq!(parse(b"{\"id\":7,\"result\":{\"a\":\"\xff\"}}", 7), Err(NotJsonRpc));
+    }
+
+    #[test]
+    fn a_batch_is_its_messages() {
+        let batch = r#"[{"method":"x"},{"id":7,"result":{"a":1}}]"#;
+        let messages = parse(batch.as_bytes(), 7).unwrap();
+        assert_eq!(messages, [Message::Other, Message::Result(r#"{"a":1}"#.into())]);
+    }
+
+    #[test]
+    fn requests_of_the_server_are_answered_by_their_own_id() {
+        for (id, answered) in
+            [("1", true), (r#""a\"b""#, true), ("[1]", false), (r#"{"a":1}"#, false)]
+        {
+            let text = format!(r#"{{"id":{id},"method":"elicitation/create"}}"#);
+            let Ok(Message::Request(request)) = one(&text) else { panic!("{text}") };
+            assert_eq!(request.asks, Asks::Elicitation);
+            let answer = answer_to(&request);
+            assert_eq!(answer.is_some(), answered, "{id}");
+            if let Some(answer) = answer {
+                let answer: Value = serde_json::from_slice(&answer).unwrap();
+                assert_eq!(answer["id"].to_string(), id);
+                assert_eq!(answer["error"]["code"], -32601);
+            }
+        }
+    }
+
+    #[test]
+    fn results_say_what_they_are() {
+        for (result, kind) in [
+            (r#"{"content":[]}"#, ResultKind::Complete),
+            (r#"{"resultType":"complete"}"#, ResultKind::Complete),
+            (r#"{"resultType":"task"}"#, ResultKind::Unknown),
+            ("[]", ResultKind::Unknown),
+            (
+                r#"{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"},
+                    "b":{"method":"roots/list"}}}"#,
+                ResultKind::InputRequired(vec![Asks::Roots]),
+            ),
+            (r#"{"resultType":"input_required"}"#, ResultKind::InputRequired(vec![])),
+        ] {
+            assert_eq!(ResultKind::of(result), kind, "{result}");
+        }
+    }
+
+    #[test]
+    fn a_request_carries_what_its_revision_wants() {
+        let request = Request::new("tools/call")
+            .of("name", "add")
+            .with_raw("arguments", RawValue::from_string(r#"{"a": 1.0}"#.into()).unwrap());
+        let text = String::from_utf8(request.body(Some(Revision::STATELESS)).to_vec()).unwrap();
+        assert!(text.contains(r#""arguments":{"a": 1.0}"#), "{text}");
+        let message: Value = serde_json::from_str(&text).unwrap();
+        let meta = &message["params"]["_meta"];
+        assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
+        assert!(meta["io.modelcontextprotocol/clientCapabilities"].is_object());
+        let old = request.body(Some(Revision::WITH_HANDSHAKE));
+        let old: Value = serde_json::from_slice(&old).unwrap();
+        assert!(old["params"].get("_meta").is_none());
+    }
+}

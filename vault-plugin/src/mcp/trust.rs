@@ -1,0 +1,137 @@
+//! Which of a server's tools and prompts may be called: those that an operator approved, as long as
+//! they are as approved.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use vault_sdk::Storage;
+
+use super::definition::Kind;
+use super::offer::{Item, State};
+use crate::engine::{Engine, Snapshot};
+use crate::error::{Code, Error, Failure};
+use crate::name::Name;
+use crate::proxy::service;
+
+/// A tool that may be called.
+#[derive(Clone, Debug)]
+pub struct ToolToCall {
+    /// The name that the server itself uses.
+    pub upstream_name: String,
+    /// As approved, if it says which arguments are repeated in headers; null if it doesn't.
+    pub input_schema: Value,
+}
+
+/// Finds the tool that goes by a path segment, if it may be called. Rules are the caller's to ask.
+///
+/// The server is looked at again in the background when that is due; nothing waits for it.
+///
+/// # Errors
+/// `unknown_tool`, `tool_not_approved`; storage's own.
+pub async fn executable(
+    engine: &Arc<Engine>,
+    storage: &Arc<dyn Storage>,
+    snapshot: &Snapshot,
+    segment: &str,
+) -> Result<ToolToCall, Error> {
+    engine.look_if_due(storage, &snapshot.service.name, &snapshot.service_id);
+    explained(engine, storage.as_ref(), snapshot, segment).await
+}
+
+/// The same, without a look at the server: nothing is sent anywhere.
+///
+/// # Errors
+/// As of [`executable`].
+pub async fn explained(
+    engine: &Engine,
+    storage: &dyn Storage,
+    snapshot: &Snapshot,
+    segment: &str,
+) -> Result<ToolToCall, Error> {
+    let item = offered(engine, storage, snapshot, Kind::Tool, segment).await?;
+    let input_schema = item.annotated.as_deref().cloned().unwrap_or_default();
+    Ok(ToolToCall { upstream_name: item.key, input_schema })
+}
+
+/// Finds the upstream's name of the prompt that goes by a path segment, if it may be asked for.
+///
+/// # Errors
+/// As of [`executable`].
+pub async fn promptable(
+    engine: &Arc<Engine>,
+    storage: &Arc<dyn Storage>,
+    snapshot: &Snapshot,
+    segment: &str,
+) -> Result<String, Error> {
+    engine.look_if_due(storage, &snapshot.service.name, &snapshot.service_id);
+    Ok(offered(engine, storage.as_ref(), snapshot, Kind::Prompt, segment).await?.key)
+}
+
+async fn offered(
+    engine: &Engine,
+    storage: &dyn Storage,
+    snapshot: &Snapshot,
+    kind: Kind,
+    segment: &str,
+) -> Result<Item, Error> {
+    let name = &snapshot.service.name;
+    let trust = match &snapshot.service.kind {
+        service::Kind::Mcp(mcp) => mcp.trust,
+        service::Kind::Http => {
+            return Err(Failure::invalid(format!(
+                "\"{name}\" speaks HTTP and has no {}s: its calls are made at proxy/{name}. Nothing \
+                 was sent",
+                kind.word()
+            ))
+            .into());
+        }
+    };
+    let tools = engine.tools(storage, &snapshot.service_id, trust).await?;
+    match tools.offer.by_segment(kind, segment) {
+        Some(item) if item.state.is_offered() => Ok(item.clone()),
+        Some(item) => Err(withheld(name, item).into()),
+        None if tools.seen.is_none() => Err(Failure::new(
+            Code::UnknownTool,
+            format!(
+                "nothing was seen of \"{name}\" yet. Nothing was sent. What an operator does first: \
+                 vault write -f <mount>/tools/{name}/refresh"
+            ),
+        )
+        .into()),
+        None => Err(Failure::new(
+            Code::UnknownTool,
+            format!(
+                "\"{name}\" has no {} that goes by {segment:?}. Nothing was sent. What it has: vault \
+                 read <mount>/catalog/{name}",
+                kind.word()
+            ),
+        )
+        .into()),
+    }
+}
+
+/// Why something that the server has isn't offered, told to an agent: nothing of what it says.
+fn withheld(name: &Name, item: &Item) -> Failure {
+    let what = format!("the {} {:?} of \"{name}\"", item.kind.word(), item.key);
+    let not_approved = |text: String| Failure::new(Code::ToolNotApproved, text);
+    match item.state {
+        State::New => not_approved(format!(
+            "{what} waits for an operator's approval. Nothing was sent. Retrying won't help until then. \
+             What an operator reads: vault read <mount>/tools/{name}/diff"
+        )),
+        State::Changed => not_approved(format!(
+            "{what} has changed since an operator approved it, and waits to be approved again. Nothing \
+             was sent. Retrying won't help until then. What an operator reads: vault read \
+             <mount>/tools/{name}/diff"
+        )),
+        State::Collision | State::Refused => not_approved(format!(
+            "{what} is withheld: {}. Nothing was sent. Retrying won't help. What an operator reads: \
+             vault read <mount>/tools/{name}",
+            item.problem.as_deref().unwrap_or("it can't be offered")
+        )),
+        State::Gone | State::Approved | State::Allowed => Failure::new(
+            Code::UnknownTool,
+            format!("\"{name}\" doesn't list {what} any more. Nothing was sent"),
+        ),
+    }
+}

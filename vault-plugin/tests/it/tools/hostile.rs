@@ -1,0 +1,122 @@
+//! Servers that list too much, the wrong things, or names that hide something.
+
+use serde_json::{Value, json};
+
+use super::{Shelf, catalog, done, mount, offered, refresh, refusal, tool, update};
+use crate::mcp::server::McpServer;
+
+#[tokio::test]
+async fn tools_that_cannot_be_offered_are_refused_with_the_reason_and_the_others_stay() {
+    let shelf = Shelf::default();
+    let annotated = |header: &str| {
+        json!({ "name": format!("annotated{header}"), "inputSchema": { "type": "object",
+            "properties": { "q": { "type": "string", "x-mcp-header": header } } } })
+    };
+    shelf.set(vec![
+        tool("good", "Good."),
+        tool("twice", "x"),
+        tool("twice", "y"),
+        tool("hid\u{200b}den", "x"),
+        tool(&"long".repeat(40), "x"),
+        tool("line\nbreak", "x"),
+        tool("../../sys/seal", "x"),
+        json!({ "name": "schemaless" }),
+        json!({ "name": "task", "inputSchema": {}, "execution": { "taskSupport": "required" } }),
+        annotated(""),
+        annotated("Good-One"),
+        json!({ "no": "name" }),
+        json!("a string"),
+    ]);
+    let server = shelf.serve().await;
+    let mount = mount(&server, json!({})).await;
+    let answer = update(&mount, "tools/docs/approve", json!({})).await.unwrap();
+    assert!(answer.warnings().iter().any(|w| w.contains("\"twice\"")), "{answer:?}");
+    assert_eq!(offered(&mount).await, ["______sys_seal", "annotatedGood-One", "good"]);
+    let read = mount.read("tools/docs").await.unwrap();
+    let problem = |name: &str| {
+        let states = read["states"].as_array().unwrap();
+        let state = states.iter().find(|state| state["name"] == name).unwrap();
+        assert_eq!(state["state"], "refused", "{state}");
+        state["problem"].as_str().unwrap().to_owned()
+    };
+    for (name, words) in [
+        ("twice", "lists two"),
+        ("hid\u{200b}den", "hidden"),
+        ("line\nbreak", "hidden"),
+        ("schemaless", "inputSchema"),
+        ("task", "task"),
+        ("annotated", "x-mcp-header at \"q\""),
+    ] {
+        assert!(problem(name).contains(words), "{name}: {}", problem(name));
+    }
+    assert_eq!(read["left_out"].as_array().unwrap().len(), 1, "{read:?}");
+    let text = refusal(update(&mount, "tools/docs/approve", json!({ "names": ["task"] })).await);
+    assert!(text.contains("runs only as a task"), "{text}");
+    // The server's name for it is what is called, whatever it looks like.
+    done(&mount, "call/docs/______sys_seal", json!({})).await;
+    assert_eq!(server.seen().pop().unwrap().message["params"]["name"], "../../sys/seal");
+}
+
+#[tokio::test]
+async fn hidden_characters_reach_operators_and_no_agent() {
+    let shelf = Shelf::default();
+    let hidden = "Adds.\u{e0049}\u{200b}\u{202e} Done.\u{1b}[8m";
+    shelf.set(vec![json!({
+        "name": "add", "title": hidden, "description": hidden,
+        "inputSchema": { "type": "object", "properties": { "q": { "description": hidden } } },
+        "annotations": { "title": hidden }, "_meta": { "x": hidden, "y\u{200b}": 1 },
+    })]);
+    let server = shelf.serve().await;
+    let mount = mount(&server, json!({})).await;
+    refresh(&mount).await;
+    let diff = mount.read("tools/docs/diff").await.unwrap();
+    let text = diff["text"].as_str().unwrap();
+    assert!(text.contains("flag: hidden_characters at description"), "{text}");
+    assert!(text.contains("Adds.\\u{e0049}\\u{200b}\\u{202e} Done."), "{text}");
+    done(&mount, "tools/docs/approve", json!({})).await;
+    let seen = Value::Object(catalog(&mount).await);
+    let definition = seen["tools"][0]["definition"].as_str().unwrap();
+    assert!(definition.contains("Adds. Done.[8m"), "{definition}");
+    let is_hidden = |c: char| vault_plugin::mcp::hidden::is_hidden(c);
+    assert!(!definition.chars().any(is_hidden), "{definition}");
+    assert!(!definition.contains("\\u"), "{definition}");
+}
+
+#[tokio::test]
+async fn ten_thousand_tools_are_a_bounded_list_that_says_so() {
+    let shelf = Shelf::default();
+    shelf.set((0..10_000).map(|n| tool(&format!("tool_{n:05}"), "x")).collect());
+    let server = shelf.serve().await;
+    let mount = mount(&server, json!({})).await;
+    let approved = done(&mount, "tools/docs/approve", json!({})).await;
+    assert_eq!(approved["tools"]["approved"], 1_000);
+    assert_eq!(offered(&mount).await.len(), 1_000);
+    let read = mount.read("tools/docs").await.unwrap();
+    assert!(!read["left_out"].as_array().unwrap().is_empty(), "{:?}", read["left_out"]);
+    refusal(update(&mount, "call/docs/tool_09999", json!({})).await);
+    done(&mount, "call/docs/tool_00999", json!({})).await;
+}
+
+#[tokio::test]
+async fn one_server_that_is_broken_takes_nothing_from_the_others() {
+    use crate::mcp::server::Answer;
+    let shelf = Shelf::of(&[("a", "x")]);
+    let good = shelf.serve().await;
+    let mount = mount(&good, json!({})).await;
+    done(&mount, "tools/docs/approve", json!({})).await;
+    let bad = McpServer::start(|_| Answer::new(200, "text/html", "<html>")).await;
+    let service = json!({
+        "type": "mcp", "base_url": bad.base_url, "danger_allow_plaintext": true, "auth": "none",
+    });
+    mount.write("services/bad", service).await.unwrap();
+    let text = refusal(update(&mount, "tools/bad/refresh", json!({})).await);
+    assert!(text.starts_with("upstream_protocol: "), "{text}");
+    let services = mount.read("catalog").await.unwrap()["services"].clone();
+    let of = |name: &str| {
+        services.as_array().unwrap().iter().find(|service| service["name"] == name).unwrap().clone()
+    };
+    assert_eq!((&of("bad")["tools"], &of("docs")["tools"]), (&json!(0), &json!(1)));
+    let seen = mount.read("catalog/bad").await.unwrap();
+    assert_eq!((&seen["tools"], &seen["stale"]), (&json!([]), &json!(true)));
+    assert_eq!(offered(&mount).await, ["a"]);
+}
