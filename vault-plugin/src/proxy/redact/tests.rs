@@ -266,6 +266,18 @@ fn the_mark_is_quoted_as_deep_as_the_string_lies() {
     assert_eq!(inner["a"], format!("x {MARK}"));
     assert_eq!(inner["b"], 1);
 
+    // Strings that end in backslashes, one and two deep.
+    let inner = nest("{\"a\":\"C:\\\\\",\"b\":\"\\\\\\\\\",\"c\":\"sk-live-0123\"}");
+    for (body, deep) in
+        [(format!("[{inner}]"), 1), (format!("[{}]", nest(&format!("[{inner}]"))), 2)]
+    {
+        let mut value = read(&json(&redactor, &body));
+        for _ in 0..deep {
+            value = read(value[0].as_str().unwrap());
+        }
+        assert_eq!(value["c"], MARK, "{body}");
+    }
+
     let value = read(&json(&redactor, "{\"said\":\"\\\"hi\\\" and sk-live-0123\"}"));
     assert_eq!(value["said"], format!("\"hi\" and {MARK}"));
     let value = read(&json(&redactor, "{\"sk-live-0123\":[1234567890123, -11234567890123.5e1]}"));
