@@ -7,8 +7,8 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use tokio::runtime::{Builder, Runtime};
 use vault_sdk::{
-    Backend, Call, Caller, Effect, Error, Field, FieldType, Incoming, InMemoryStorage, Operation,
-    Path, Response, Router, Setup, SpecialPaths, StaticSystemView,
+    Backend, Call, Caller, Effect, Error, Field, FieldType, Given, InMemoryStorage, Incoming,
+    Operation, Path, Response, Router, Setup, SpecialPaths, StaticSystemView,
 };
 
 use crate::text_of;
@@ -31,9 +31,43 @@ const KINDS: &[(&str, FieldType)] = &[
 const CANARY: &str = "canary-7f3a91";
 
 const TEXTS: &[&str] = &[
-    CANARY, CANARY, "1", "0", "-1", "30", "1.5", "s", "m", "h", "d", "ms", "1h", "18446744073709551616",
-    "99999999999999999999999d", "true", "TRUE", "f", ",", ", ", "\n", " ", "=", "a=b", "a=b,c=d",
-    "[", "]", "[1,\"a\"]", "{", "}", "{\"a\":\"b\"}", "\"", "null", "\\", "\u{e9}", "\u{0}", ".",
+    CANARY,
+    CANARY,
+    "1",
+    "0",
+    "-1",
+    "30",
+    "1.5",
+    "s",
+    "m",
+    "h",
+    "d",
+    "ms",
+    "1h",
+    "18446744073709551616",
+    "99999999999999999999999d",
+    "true",
+    "TRUE",
+    "f",
+    ",",
+    ", ",
+    "\n",
+    " ",
+    "=",
+    "a=b",
+    "a=b,c=d",
+    "[",
+    "]",
+    "[1,\"a\"]",
+    "{",
+    "}",
+    "{\"a\":\"b\"}",
+    "\"",
+    "null",
+    "\\",
+    "\u{e9}",
+    "\u{0}",
+    ".",
 ];
 
 struct Echo;
@@ -55,7 +89,9 @@ impl Backend for Echo {
         vec![
             Path::new("echo", "Every type")
                 .fields(fields)
-                .operation(Operation::Patch, Effect::Pure, "Patches", |_, call| async { echo(call) })
+                .operation(Operation::Patch, Effect::Pure, "Patches", |_, call| async {
+                    echo(call)
+                })
                 .write(Effect::Pure, "Writes", |_, call| async { echo(call) }),
         ]
     }
@@ -72,8 +108,8 @@ fn echo(mut call: Call) -> std::result::Result<Response, Error> {
         let understood = match kind {
             FieldType::Str | FieldType::Text | FieldType::Json => format!("{:?}", fields.str(name)),
             FieldType::Secret => {
-                let secret = fields.secret(name).unwrap().value();
-                format!("{:?}", secret.map(|secret| secret.expose_secret().to_owned()))
+                let secret = fields.secret(name).map(Given::value);
+                format!("{:?}", secret.map(|secret| secret.map(|it| it.expose_secret().to_owned())))
             }
             FieldType::Int => format!("{:?}", fields.int(name)),
             FieldType::Ints => format!("{:?}", fields.ints(name)),
@@ -111,7 +147,11 @@ pub(crate) fn run(u: &mut Unstructured<'_>) -> Result<()> {
     }
     let mut body = Map::new();
     for _ in 0..u.int_in_range(1..=3)? {
-        let name = if u.ratio(1, 8)? { text_of(u, &["str", "nam", "_"], 2)? } else { u.choose(KINDS)?.0.to_owned() };
+        let name = if u.ratio(1, 8)? {
+            text_of(u, &["str", "nam", "_"], 2)?
+        } else {
+            u.choose(KINDS)?.0.to_owned()
+        };
         body.insert(name, value(u, 3)?);
     }
     let _ = request(&Value::Object(body).to_string());
@@ -136,7 +176,8 @@ pub(crate) fn run(u: &mut Unstructured<'_>) -> Result<()> {
         assert!(given.is_none(), "a secret that stands in clear in the audit log was taken");
     }
     if let (FieldType::Str, Value::String(text), Some(given)) = (kind, &value, &given) {
-        let wanted = if text.is_empty() { "Some(Reset)".to_owned() } else { format!("Some(Set({text:?}))") };
+        let wanted =
+            if text.is_empty() { "Some(Reset)".to_owned() } else { format!("Some(Set({text:?}))") };
         assert_eq!(given["str"], wanted);
     }
     Ok(())

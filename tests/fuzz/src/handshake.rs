@@ -10,7 +10,8 @@ use crate::text_of;
 
 const CONFIG: ServeConfig = ServeConfig::new("COOKIE", "yes", 5);
 /// A PEM section whose content isn't looked at, but for its base64.
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nTk9UIEEgQ0VSVElGSUNBVEU=\n-----END CERTIFICATE-----\n";
+const CERTIFICATE: &str =
+    "-----BEGIN CERTIFICATE-----\nTk9UIEEgQ0VSVElGSUNBVEU=\n-----END CERTIFICATE-----\n";
 
 const VERSIONS: &[&str] = &["5", "4", ",", " ", "+", "-", "0", "55", "\n", "5,", ",5"];
 const PEM: &[&str] = &[
@@ -35,7 +36,8 @@ pub(crate) fn run(u: &mut Unstructured<'_>) -> Result<()> {
         ("PLUGIN_CLIENT_CERT", PEM),
         ("PLUGIN_MULTIPLEX_GRPC", &["true", "false", "1", ""]),
     ] {
-        let value = if u.ratio(1, 3)? { u.choose(pieces)?.to_string() } else { text_of(u, pieces, 6)? };
+        let value =
+            if u.ratio(1, 3)? { u.choose(pieces)?.to_string() } else { text_of(u, pieces, 6)? };
         if u.ratio(7, 8)? {
             env.insert(name.to_owned(), value);
         }

@@ -35,10 +35,50 @@ const SECRETS: &[&str] = &[
 const APART: &[&str] = &["|", "~", "^", "`"];
 /// What is left alone: halves of secrets, beginnings of escapes, other people's words.
 const CLEAN: &[&str] = &[
-    "", "word", "sk-live-4f9Z", "t2LmX", "p@ss\"", "\\", "\\\\", "\\\"", "\"", "%", "%25", "%2", "&",
-    "&amp;", "&#", "\\u00", "\\u", "AbC+/d", "deadbeef", "aaaaaaa", "abab", "hunte", "hunters", "1234567",
-    "xy", "c2stbGl2", "736b2d6c", "\n", "\r\n", "\t", "{", "}", "[", ",", ":", "=", "==", "\u{e9}",
-    "\u{1f600}", "\u{0}", "eyJhbGciOiJFUzI1", "line1", "null", "0",
+    "",
+    "word",
+    "sk-live-4f9Z",
+    "t2LmX",
+    "p@ss\"",
+    "\\",
+    "\\\\",
+    "\\\"",
+    "\"",
+    "%",
+    "%25",
+    "%2",
+    "&",
+    "&amp;",
+    "&#",
+    "\\u00",
+    "\\u",
+    "AbC+/d",
+    "deadbeef",
+    "aaaaaaa",
+    "abab",
+    "hunte",
+    "hunters",
+    "1234567",
+    "xy",
+    "c2stbGl2",
+    "736b2d6c",
+    "\n",
+    "\r\n",
+    "\t",
+    "{",
+    "}",
+    "[",
+    ",",
+    ":",
+    "=",
+    "==",
+    "\u{e9}",
+    "\u{1f600}",
+    "\u{0}",
+    "eyJhbGciOiJFUzI1",
+    "line1",
+    "null",
+    "0",
 ];
 
 struct Kept {
@@ -77,7 +117,7 @@ pub(crate) fn run(u: &mut Unstructured<'_>) -> Result<()> {
 
 /// Plain text: bodies and header values.
 fn text(u: &mut Unstructured<'_>, redactor: &Redactor, secret: &str) -> Result<()> {
-    let piece = pieces(u, secret, 6)?;
+    let piece = pieces(u, secret, 6, true)?;
     assert_eq!(body(redactor, &piece.text, false), piece.expected, "{:?}", piece.text);
     if piece.planted > 8 {
         return Ok(());
@@ -90,7 +130,7 @@ fn text(u: &mut Unstructured<'_>, redactor: &Redactor, secret: &str) -> Result<(
 
 /// JSON stays JSON and says the same, but for the planted strings and numbers.
 fn json(u: &mut Unstructured<'_>, redactor: &Redactor, secret: &str) -> Result<()> {
-    let (given, expected) = document(u, secret, 3)?;
+    let (given, expected) = document(u, secret, 3, false)?;
     let text = if u.arbitrary()? {
         serde_json::to_string(&given).unwrap()
     } else {
@@ -165,7 +205,9 @@ struct Piece {
     planted: u32,
 }
 
-fn pieces(u: &mut Unstructured<'_>, secret: &str, most: usize) -> Result<Piece> {
+/// With `quotes`, clean text may hold some. In JSON a lone one begins, for all that can be told, a
+/// string within the string, in which the mark's own are escaped.
+fn pieces(u: &mut Unstructured<'_>, secret: &str, most: usize, quotes: bool) -> Result<Piece> {
     let apart = *u.choose(APART)?;
     let mut piece = Piece { text: apart.to_owned(), expected: apart.to_owned(), planted: 0 };
     for _ in 0..u.int_in_range(0..=most)? {
@@ -181,6 +223,7 @@ fn pieces(u: &mut Unstructured<'_>, secret: &str, most: usize) -> Result<Piece> 
             }
         } else {
             let clean = *u.choose(CLEAN)?;
+            let clean = if quotes || !clean.contains('"') { clean } else { "word" };
             piece.text.push_str(clean);
             piece.expected.push_str(clean);
         }
@@ -190,22 +233,27 @@ fn pieces(u: &mut Unstructured<'_>, secret: &str, most: usize) -> Result<Piece> 
     Ok(piece)
 }
 
-fn document(u: &mut Unstructured<'_>, secret: &str, depth: u32) -> Result<(Value, Value)> {
+fn document(
+    u: &mut Unstructured<'_>,
+    secret: &str,
+    depth: u32,
+    nested: bool,
+) -> Result<(Value, Value)> {
     let kind = u.int_in_range(0..=if depth == 0 { 3 } else { 6 })?;
     Ok(match kind {
         0 | 1 => {
-            let piece = pieces(u, secret, 3)?;
+            let piece = pieces(u, secret, 3, false)?;
             (Value::from(piece.text), Value::from(piece.expected))
         }
         2 => (Value::from(spelling(u, secret)?), Value::from(MARK)),
         3 => match secret.parse::<u64>() {
-            Ok(number) => (Value::from(number), Value::from(MARK)),
-            Err(_) => (Value::from(7), Value::from(7)),
+            Ok(number) if !nested => (Value::from(number), Value::from(MARK)),
+            _ => (Value::from(7), Value::from(7)),
         },
         4 => {
             let (mut given, mut expected) = (Vec::new(), Vec::new());
             for _ in 0..u.int_in_range(0..=3)? {
-                let (one, other) = document(u, secret, depth - 1)?;
+                let (one, other) = document(u, secret, depth - 1, nested)?;
                 given.push(one);
                 expected.push(other);
             }
@@ -214,15 +262,16 @@ fn document(u: &mut Unstructured<'_>, secret: &str, depth: u32) -> Result<(Value
         5 => {
             let (mut given, mut expected) = (Map::new(), Map::new());
             for name in ["a", "\"b\\", "c"] {
-                let (one, other) = document(u, secret, depth - 1)?;
+                let (one, other) = document(u, secret, depth - 1, nested)?;
                 given.insert(name.to_owned(), one);
                 expected.insert(name.to_owned(), other);
             }
             (Value::Object(given), Value::Object(expected))
         }
         _ => {
-            // JSON within a JSON string.
-            let (given, expected) = document(u, secret, depth - 1)?;
+            // JSON within a JSON string: whether a string holds JSON isn't asked, so a number in it
+            // becomes the mark as text would.
+            let (given, expected) = document(u, secret, depth - 1, true)?;
             (Value::from(given.to_string()), Value::from(expected.to_string()))
         }
     })
@@ -248,7 +297,11 @@ fn mixed(u: &mut Unstructured<'_>, secret: &str) -> Result<String> {
         let code = u32::from(character);
         match u.int_in_range(0..=5)? {
             0 | 1 => text.push(character),
-            2 => text.push_str(&percent(&character.to_string(), u.int_in_range(1..=4)?, u.arbitrary()?)),
+            2 => text.push_str(&percent(
+                &character.to_string(),
+                u.int_in_range(1..=4)?,
+                u.arbitrary()?,
+            )),
             3 => {
                 let backslashes = "\\".repeat(1 << u.int_in_range(0..=3)?);
                 for unit in character.encode_utf16(&mut [0; 2]) {

@@ -16,8 +16,10 @@ const RULE: &[&str] = &[
     "#", "\\", "\n", "\u{e9}",
 ];
 /// A pattern of one segment, and of a path's segment.
-const PATTERNS: &[&str] = &["*", "**", "a", "b", "a*", "*a", "a*b*", "ab", "%61", "%2561", "a%2Fb", "*;*"];
-const SEGMENTS: &[&str] = &["a", "b", "ab", "aab", "c", "a%2Fb", "%2561", "a;b", "a%3Bb", "%2A", "*"];
+const PATTERNS: &[&str] =
+    &["*", "**", "a", "b", "a*", "*a", "a*b*", "ab", "%61", "~b", "a%2Fb", "*;*"];
+const SEGMENTS: &[&str] =
+    &["a", "b", "ab", "aab", "c", "a%2Fb", "%7Eb", "a;b", "a%3Bb", "%2A", "*"];
 const METHODS: &[&str] = &["GET", "POST", "*", "GET,POST"];
 
 /// A rule as it was meant, beside its text.
@@ -121,7 +123,9 @@ impl Meant {
             // What an upstream may make of it.
             let split = path.replace("%2F", "/");
             let cut = |path: &str| {
-                let bare = |segment: &str| segment.replace("%3B", ";").split(';').next().unwrap().to_owned();
+                let bare = |segment: &str| {
+                    segment.replace("%3B", ";").split(';').next().unwrap().to_owned()
+                };
                 path.split('/').map(bare).collect::<Vec<_>>().join("/")
             };
             readings.extend([cut(path), cut(&split), split]);
@@ -175,9 +179,9 @@ fn matches_text(pattern: &str, text: &str) -> bool {
                 .filter(|at| text.is_char_boundary(*at))
                 .any(|at| matches_text(after, &text[at..]))
         }
-        Some(first) => {
-            text.strip_prefix(first).is_some_and(|text| matches_text(&pattern[first.len_utf8()..], text))
-        }
+        Some(first) => text
+            .strip_prefix(first)
+            .is_some_and(|text| matches_text(&pattern[first.len_utf8()..], text)),
     }
 }
 

@@ -7,9 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use mcp_bridge_tpm::protocol::{Answer, Request};
 use mcp_bridge_tpm::sealer::fake::FakeSealer;
-use mcp_bridge_tpm::{
-    Credential, SealOptions, SealedCredential, UnsealOptions, VaultBinding,
-};
+use mcp_bridge_tpm::{Credential, SealOptions, SealedCredential, UnsealOptions, VaultBinding};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
