@@ -1,6 +1,6 @@
 # The whole interface of this repository; `make` alone prints it. Each verb does its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help build dist demo dev-vault test upgrade-test check bench scale proto clean
+.PHONY: help build dist demo dev-vault test upgrade-test check fuzz bench scale proto clean
 
 PYTHON := .cache/venv/bin/python
 # Nothing may send what is meant for loopback to somebody's proxy.
@@ -47,6 +47,9 @@ check: ## Format, lints, documentation, dependencies
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::bare-urls" cargo doc --workspace --no-deps --locked --quiet
 	scripts/audit
 	scripts/check-targets
+
+fuzz: ## Feed strangers' bytes to what reads them, MINUTES=10 for each target; wants a C++ compiler
+	scripts/fuzz
 
 bench: build ## Measure calls beside what they are made of, and the bridge beside its peers; 5 minutes
 	@scripts/setup server nginx
