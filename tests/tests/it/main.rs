@@ -15,6 +15,7 @@ mod egress_proxy;
 mod engine;
 mod enroll;
 mod explain;
+mod failpoints;
 mod faults;
 mod fixtures;
 mod hcl;
