@@ -158,9 +158,16 @@ impl<'a> Walk<'a> {
 
     fn replace(&mut self, end: usize) -> Option<()> {
         let was_in_string = self.in_string;
+        let start = self.at;
         while self.at < end {
             if matches!(self.byte(), Some(b'"' | b'\n')) {
                 return None;
+            }
+            // A secret that ends in a backslash is found with all that there are: the last one may
+            // be a quote's behind it, which closes a string within the string.
+            let last = was_in_string && self.at > start && self.at + 1 == end;
+            if last && self.text.get(self.at..end + 1) == Some(b"\\\"") {
+                break;
             }
             self.at += self.unit();
         }

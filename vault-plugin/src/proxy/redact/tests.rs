@@ -298,6 +298,13 @@ fn escapes_stay_whole() {
         let value = read(&json(&redactor(&[secret]), body));
         assert!(value[0].as_str().unwrap().starts_with(MARK), "{secret} in {body}: {value}");
     }
+    // The backslash that ends the secret, and the one of the quote behind it.
+    let inner = serde_json::to_string("abcdefgh\\").unwrap();
+    let redacted = read(&json(
+        &redactor(&["abcdefgh\\"]),
+        &format!("[{}]", serde_json::to_string(&inner).unwrap()),
+    ));
+    assert_eq!(read(redacted[0].as_str().unwrap()), MARK);
     // A secret that holds JSON's own structure.
     for body in ["{\"abcd\":\"efgh\"}", "[\"abcd\\\":\\\"efgh\"]"] {
         let value = read(&json(&redactor(&["abcd\":\"efgh"]), body));
