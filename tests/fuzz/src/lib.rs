@@ -17,9 +17,7 @@
 //! end in messages or an error, within the limits, and the same messages however they are cut.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
-    clippy::missing_panics_doc,
     reason = "a target ends in a panic when what must hold doesn't"
 )]
 
@@ -81,6 +79,8 @@ fn text_of(u: &mut Unstructured<'_>, pieces: &[&str], most: usize) -> arbitrary:
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::print_stderr, reason = "what repeats a failure is for people")]
+
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
     use super::*;

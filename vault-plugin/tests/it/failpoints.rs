@@ -4,6 +4,10 @@
 //! The faults come from the storage that the engine is given, so the engine has no part in it.
 //! `FAILPOINT_ROUNDS=n` runs more than the usual number; a failure prints the `FAILPOINT_SEED=n`
 //! that repeats it.
+#![expect(
+    clippy::print_stdout,
+    reason = "what was tried, and what repeats a failure, is for people"
+)]
 
 mod model;
 mod storage;
@@ -137,10 +141,9 @@ impl Process {
     }
 
     fn read(&self, storage: &Arc<Faulty>, path: &str) -> Map<String, Value> {
-        match self.handle(storage, Operation::Read, path, Value::Null) {
-            Outcome::Acknowledged(data) => data,
-            other => panic!("{path}: {other:?}"),
-        }
+        let read = self.handle(storage, Operation::Read, path, Value::Null);
+        let Outcome::Acknowledged(data) = read else { panic!("{path}: {read:?}") };
+        data
     }
 
     fn list(&self, storage: &Arc<Faulty>, path: &str) -> Vec<String> {
