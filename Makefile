@@ -1,6 +1,6 @@
 # The whole interface of this repository; `make` alone prints it. Each verb does its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help build dist demo dev-vault test upgrade-test check bench proto clean
+.PHONY: help build dist demo dev-vault test upgrade-test check fuzz bench scale proto clean
 
 PYTHON := .cache/venv/bin/python
 # Nothing may send what is meant for loopback to somebody's proxy.
@@ -48,11 +48,18 @@ check: ## Format, lints, documentation, dependencies
 	scripts/audit
 	scripts/check-targets
 
-bench: build ## Compare a proxied GET with the server's own reads, and the bridge with its peers
-	@scripts/setup server
+fuzz: ## Feed strangers' bytes to what reads them, MINUTES=10 for each target; wants a C++ compiler
+	scripts/fuzz
+
+bench: build ## Measure calls beside what they are made of, and the bridge beside its peers; 5 minutes
+	@scripts/setup server nginx
 	cargo run --release --locked --package e2e --bin bench
 	@scripts/bench-peers
 	cargo run --release --locked --package e2e --bin bench_bridge
+
+scale: build ## Measure a call's cost and the memory with 1, 100 and 10,000 services; 3 minutes
+	@scripts/setup server nginx
+	cargo run --release --locked --package e2e --bin bench_scale
 
 proto: ## Generate the protocol bindings anew from proto/
 	UPDATE_BINDINGS=1 cargo test --locked --package proto --test bootstrap

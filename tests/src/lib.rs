@@ -7,6 +7,7 @@
 )]
 
 pub mod api;
+pub mod bench;
 pub mod bridge;
 pub mod certificates;
 pub mod cli;

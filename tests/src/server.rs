@@ -49,6 +49,16 @@ impl Server {
 
     /// The same with variables in the server's environment, which the plugin inherits.
     pub async fn start_with(storage: Storage, level: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_edited(storage, level, environment, |text| text).await
+    }
+
+    /// The same with a configuration that `edit` makes of the usual one.
+    pub async fn start_edited(
+        storage: Storage,
+        level: &str,
+        environment: &[(&str, &str)],
+        edit: impl Fn(String) -> String,
+    ) -> Self {
         let environment: Vec<_> = environment
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -59,7 +69,7 @@ impl Server {
         fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
         // A port that is free now may be taken when the server wants it: then it exits at once.
         for _ in 0..3 {
-            let address = configure(directory.path(), storage, level);
+            let address = configure(directory.path(), storage, level, &edit);
             let mut process = spawn(directory.path(), &environment);
             if reachable(&address, &mut process).await {
                 let mut server = Self {
@@ -257,7 +267,12 @@ pub(crate) fn free_port() -> u16 {
 /// What the server logs about a plugin that has ended by itself (go-plugin, client.go).
 const PLUGIN_EXITED: &str = "plugin process exited";
 
-fn configure(directory: &Path, storage: Storage, level: &str) -> String {
+fn configure(
+    directory: &Path,
+    storage: Storage,
+    level: &str,
+    edit: impl Fn(String) -> String,
+) -> String {
     let folder = directory.display();
     let (port, cluster_port) = (free_port(), free_port());
     let mut text = match storage {
@@ -287,7 +302,7 @@ fn configure(directory: &Path, storage: Storage, level: &str) -> String {
              file_path = \"{folder}/audit.log\"\n  }}\n}}\n"
         );
     }
-    fs::write(directory.join("server.hcl"), text).expect("a configuration");
+    fs::write(directory.join("server.hcl"), edit(text)).expect("a configuration");
     format!("http://127.0.0.1:{port}")
 }
 

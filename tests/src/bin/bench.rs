@@ -1,209 +1,207 @@
-//! Compares a proxied GET with the upstream alone and with the server's own reads, in one run.
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+//! Compares a proxied GET with what it is made of: the upstream alone, and the server's own reads.
+#![expect(clippy::print_stdout, reason = "the tables are what it is for")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't measure ends, and says why")]
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use e2e::bench::compare::{Figures, PASS, in_turns};
+use e2e::bench::load::Load;
+use e2e::bench::median;
+use e2e::bench::report::{Column, Report, Table};
+use e2e::bench::stage::{KINDS, LARGE, LARGEST, Stage};
+use e2e::server::signal;
 use e2e::wait;
-use e2e::world::World;
+use rustix::process::Signal;
 use serde_json::json;
 
-const PASS: Duration = Duration::from_secs(2);
 const PASSES: usize = 3;
-const CONCURRENCY: [usize; 2] = [1, 16];
+const CONCURRENCY: [usize; 3] = [1, 16, 64];
 /// Calls of an upstream that never answers: all places that a service has by default.
 const HANGING: usize = 64;
+/// How often the plugin is killed.
+const KILLS: usize = 9;
 
-/// One kind of request.
-struct Subject {
-    name: &'static str,
-    request: reqwest::Request,
-    status: u16,
-}
+const COLUMNS: [Column; 5] = [
+    ("requests/s", 0),
+    ("p50 ms", 2),
+    ("p99 ms", 2),
+    ("server µs", 0),
+    ("plugin µs", 0),
+];
 
-/// What one pass measured.
-struct Pass {
-    per_second: f64,
-    median_ms: f64,
-    p99_ms: f64,
-}
-
-#[tokio::main]
+// One thread sends: the others' cores are for what is measured.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let world = World::start_quiet().await;
-    let (upstream, token) = world.service("demo").await;
-    world.root.write("sys/mounts/kv", json!({ "type": "kv" })).await.ok();
-    world.root.write("kv/a", json!({ "value": "1" })).await.ok();
-    let policy = r#"path "kv/a" { capabilities = ["read"] }
-                    path "mcp-proxy/info" { capabilities = ["read"] }
-                    path "mcp-proxy/proxy/demo/GET" { capabilities = ["update"] }"#;
-    let agent = world.client(policy).await;
-
-    let ca = reqwest::Certificate::from_pem(upstream.ca().as_bytes()).unwrap();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .retry(reqwest::retry::never())
-        .tls_certs_only([ca])
-        .pool_max_idle_per_host(64)
-        .build()
-        .unwrap();
-    let vault = |request: reqwest::RequestBuilder| {
-        request.header("X-Vault-Token", agent.token()).build().unwrap()
-    };
-    let address = world.server.address();
-    let proxied = |path: &str| {
-        let url = format!("{address}/v1/mcp-proxy/proxy/demo/GET");
-        vault(http.post(url).json(&json!({ "path": path })))
-    };
-    let subjects = [
-        Subject {
-            name: "upstream directly (TLS)",
-            request: http.get(upstream.url() + "/a").bearer_auth(&token).build().unwrap(),
-            status: 200,
-        },
-        Subject {
-            name: "builtin kv read",
-            request: vault(http.get(format!("{address}/v1/kv/a"))),
-            status: 200,
-        },
-        Subject {
-            name: "plugin read (info)",
-            request: vault(http.get(format!("{address}/v1/mcp-proxy/info"))),
-            status: 200,
-        },
-        // A write takes the server one more plugin call than a read: this is one that does nothing.
-        Subject { name: "plugin write (refused)", request: proxied("no slash"), status: 400 },
-        Subject { name: "proxied GET", request: proxied("/a"), status: 200 },
-    ];
-
-    let seconds = subjects.len() * CONCURRENCY.len() * PASSES * PASS.as_secs() as usize;
-    println!("Service token, server in memory, file audit on, everything on this machine.");
-    println!("{PASSES} interleaved passes of {PASS:?} each: about {seconds} s.\n");
+    let mut report = Report::new("calls");
+    println!("Service tokens, server in memory, everything on this machine: about 4 minutes.");
+    println!("Medians of {PASSES} passes of {PASS:?}, in turns; µs of each process for an answer.\n");
+    let stage = Stage::start(true).await;
     for concurrency in CONCURRENCY {
-        let mut results: Vec<Vec<Pass>> = subjects.iter().map(|_| Vec::new()).collect();
-        for _ in 0..PASSES {
-            for (subject, passes) in subjects.iter().zip(&mut results) {
-                passes.push(measure(&http, subject, concurrency).await);
-            }
-        }
-        table(concurrency, &subjects, &results);
+        println!("{}", report.add(side_by_side(&stage, concurrency).await));
     }
-    let [.., proxied] = &subjects;
-    if beside_a_hanging_upstream(&world, &http, proxied).await {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    println!("{}", report.add(settings(&stage).await));
+    println!("{}", report.add(sizes(&stage).await));
+    println!("{}", report.add(kinds(&stage).await));
+    let (table, unhindered) = hindered(&stage).await;
+    println!("{}", report.add(table));
+    report.publish();
+    if unhindered { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether a service's p99 stays within twice its idle value while all places of another, whose
-/// upstream never says a word, are taken.
-async fn beside_a_hanging_upstream(
-    world: &World,
-    http: &reqwest::Client,
-    proxied: &Subject,
-) -> bool {
+/// The parts of a call, and what else one could use.
+async fn side_by_side(stage: &Stage, concurrency: usize) -> Table {
+    let subjects = [
+        ("upstream directly (TLS)", stage.directly("/a")),
+        ("through nginx that sets the header", stage.injected("/a")),
+        ("builtin kv read", stage.read("kv/a")),
+        ("plugin read (info)", stage.read("mcp-proxy/info")),
+        // A write takes the server one more plugin call than a read; this one does nothing there.
+        ("plugin write (refused)", stage.refused()),
+        ("proxied GET", stage.proxied("bearer", "/a")),
+    ];
+    let caption = format!("Small answers, {}.", callers(concurrency));
+    let mut table = Table::new(caption, &COLUMNS);
+    let figures = measure(stage, &mut table, &subjects, concurrency).await;
+    let [upstream, _, kv, _, refused, proxied] = figures.as_slice() else { return table };
+    table.note(format!(
+        "A proxied GET takes {:.2} of a refused plugin write and the upstream together, and its \
+         throughput is {:.2} of a builtin kv read's.",
+        proxied.p50_ms / (upstream.p50_ms + refused.p50_ms),
+        proxied.per_second / kv.per_second
+    ));
+    table
+}
+
+/// The same call by other listeners and without an audit log.
+async fn settings(stage: &Stage) -> Table {
+    let silent = Stage::start(false).await;
+    let mut table = Table::new("The server's settings, one caller.", &COLUMNS);
+    let subjects = [
+        ("builtin kv read, audit to a file", stage.read("kv/a")),
+        ("proxied GET, audit to a file", stage.proxied("bearer", "/a")),
+        ("builtin kv read, TLS listener", stage.over_tls(stage.read("kv/a"))),
+        ("proxied GET, TLS listener", stage.over_tls(stage.proxied("bearer", "/a"))),
+    ];
+    measure(stage, &mut table, &subjects, 1).await;
+    let subjects = [
+        ("builtin kv read, no audit", silent.read("kv/a")),
+        ("proxied GET, no audit", silent.proxied("bearer", "/a")),
+    ];
+    measure(&silent, &mut table, &subjects, 1).await;
+    table
+}
+
+/// Answers of other sizes.
+async fn sizes(stage: &Stage) -> Table {
+    let mut table = Table::new("Larger answers, one caller.", &COLUMNS);
+    let subjects = [
+        ("upstream directly, 100 kB", stage.directly("/large")),
+        ("through nginx, 100 kB", stage.injected("/large")),
+        ("proxied GET, 100 kB", stage.proxied("bearer", "/large")),
+        ("upstream directly, 8 MiB", stage.directly("/largest")),
+        ("through nginx, 8 MiB", stage.injected("/largest")),
+        ("proxied GET, 8 MiB", stage.proxied("bearer", "/largest")),
+    ];
+    for (subject, bytes) in [(&subjects[2], LARGE), (&subjects[5], LARGEST)] {
+        let answer = subject.1.once().await.unwrap();
+        assert!(answer.len() > bytes, "the whole answer came: {}", answer.len());
+    }
+    measure(stage, &mut table, &subjects, 1).await;
+    table
+}
+
+/// Every kind of credential.
+async fn kinds(stage: &Stage) -> Table {
+    let mut table = Table::new("Every kind of credential, 16 callers.", &COLUMNS);
+    let subjects = KINDS.map(|kind| (kind, stage.proxied(kind, "/a")));
+    measure(stage, &mut table, &subjects, 16).await;
+    table
+}
+
+/// What stands in a call's way: an upstream that hangs, a plugin that was killed. Also whether a
+/// service's p99 stays within twice its idle value while all places of another, whose upstream never
+/// says a word, are taken.
+async fn hindered(stage: &Stage) -> (Table, bool) {
+    let proxied = stage.proxied("bearer", "/a");
     // Connections wait for somebody to accept them.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let fields = json!({
         "base_url": format!("https://{}", listener.local_addr().unwrap()), "auth": "none",
         "timeout": "60s", "max_in_flight": HANGING,
     });
-    world.root.write("mcp-proxy/services/hanging", fields).await.ok();
+    stage.root.write("mcp-proxy/services/hanging", fields).await.ok();
     let (mut idle, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..PASSES {
-        idle.push(measure(http, proxied, 4).await);
+        idle.push(proxied.run(4, PASS).await.p99_ms);
         let held: Vec<_> = (0..HANGING)
             .map(|_| {
-                let api = world.root.clone();
+                let api = stage.root.clone();
                 tokio::spawn(
                     async move { api.write("mcp-proxy/proxy/hanging/GET", json!({})).await },
                 )
             })
             .collect();
-        in_flight(world, HANGING).await;
-        beside.push(measure(http, proxied, 4).await);
+        in_flight(stage, HANGING).await;
+        beside.push(proxied.run(4, PASS).await.p99_ms);
         assert!(held.iter().all(|call| !call.is_finished()), "the places were taken all the time");
         held.iter().for_each(tokio::task::JoinHandle::abort);
-        in_flight(world, 0).await;
+        in_flight(stage, 0).await;
     }
-    let p99 = |passes: &[Pass]| median(passes, |pass| pass.p99_ms);
-    let factor = p99(&beside) / p99(&idle);
-    println!(
-        "p99 of a proxied GET, c=4: idle {:.2} ms, beside {HANGING} calls of a hanging upstream \
-         {:.2} ms: {factor:.2} (at most 2)",
-        p99(&idle),
-        p99(&beside)
-    );
-    factor <= 2.0
+    let (idle, beside) = (median(&idle, |&ms| ms), median(&beside, |&ms| ms));
+    let mut table = Table::new("When something is wrong.", &[("ms", 1)]);
+    table.row("p99 of a proxied GET, 4 callers", [idle]);
+    table.row(format!("the same beside {HANGING} calls of a hanging upstream"), [beside]);
+    let restarts: Vec<f64> = after_kills(stage, &proxied).await;
+    table.row("from a kill of the plugin to the next answer (median)", [median(&restarts, |&ms| ms)]);
+    let longest = restarts.iter().copied().fold(0.0, f64::max);
+    table.row(format!("the same (longest of {KILLS})"), [longest]);
+    (table, beside <= 2.0 * idle)
 }
 
-async fn in_flight(world: &World, count: usize) {
+/// Kills the plugin; milliseconds to the first answer that is one.
+async fn after_kills(stage: &Stage, proxied: &Load) -> Vec<f64> {
+    let mut times = Vec::new();
+    for _ in 0..KILLS {
+        let plugin = stage.plugin();
+        let killed = Instant::now();
+        signal(plugin, Signal::KILL);
+        // The server may answer 500 by itself until it has noticed.
+        while proxied.once().await.is_none() {
+            assert!(killed.elapsed() < wait::LIMIT, "the plugin comes back");
+        }
+        times.push(killed.elapsed().as_secs_f64() * 1e3);
+        assert_ne!(stage.plugin(), plugin, "another process answered");
+    }
+    times
+}
+
+async fn in_flight(stage: &Stage, count: usize) {
     wait::until("the hanging service's places", async || {
-        let health = world.root.read("mcp-proxy/health").await.ok();
+        let health = stage.root.read("mcp-proxy/health").await.ok();
         (health.data()["services"]["hanging"]["in_flight"] == count).then_some(())
     })
     .await;
 }
 
-/// Sends `subject` from `concurrency` loops for [`PASS`], after a short warm-up.
-async fn measure(http: &reqwest::Client, subject: &Subject, concurrency: usize) -> Pass {
-    let warm = Instant::now() + PASS / 10;
-    let end = warm + PASS;
-    let workers: Vec<_> = (0..concurrency)
-        .map(|_| {
-            let (http, request) = (http.clone(), subject.request.try_clone().unwrap());
-            let status = subject.status;
-            tokio::spawn(async move {
-                let mut times = Vec::new();
-                loop {
-                    let started = Instant::now();
-                    if started >= end {
-                        return times;
-                    }
-                    let answer = http.execute(request.try_clone().unwrap()).await.unwrap();
-                    assert_eq!(answer.status(), status);
-                    answer.bytes().await.unwrap();
-                    if started >= warm {
-                        times.push(started.elapsed());
-                    }
-                }
-            })
-        })
-        .collect();
-    let mut times = Vec::new();
-    for worker in workers {
-        times.append(&mut worker.await.unwrap());
+/// Measures all subjects in turns and adds their rows.
+async fn measure(
+    stage: &Stage,
+    table: &mut Table,
+    subjects: &[(&str, Load)],
+    concurrency: usize,
+) -> Vec<Figures> {
+    let loads: Vec<Load> = subjects.iter().map(|(_, load)| load.clone()).collect();
+    let processes = [stage.server.pid(), stage.plugin()];
+    let figures = in_turns(&loads, processes, concurrency, PASSES).await;
+    for ((name, _), figures) in subjects.iter().zip(&figures) {
+        let Figures { per_second, p50_ms, p99_ms, cost_us: [server, plugin] } = *figures;
+        table.row(*name, [per_second, p50_ms, p99_ms, server, plugin]);
     }
-    times.sort_unstable();
-    let ms = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e3;
-    Pass {
-        per_second: times.len() as f64 / PASS.as_secs_f64(),
-        median_ms: ms(0.5),
-        p99_ms: ms(0.99),
-    }
+    figures
 }
 
-fn table(concurrency: usize, subjects: &[Subject], results: &[Vec<Pass>]) {
-    println!("c={concurrency:<23}   requests/s   p50 ms   p99 ms   p50 against kv");
-    let p50 = |index: usize| median(&results[index], |pass| pass.median_ms);
-    for (index, subject) in subjects.iter().enumerate() {
-        println!(
-            "{:<26}{:>12.0}{:>9.2}{:>9.2}{:>14.2}",
-            subject.name,
-            median(&results[index], |pass| pass.per_second),
-            p50(index),
-            median(&results[index], |pass| pass.p99_ms),
-            p50(index) / p50(1),
-        );
-    }
-    println!("proxied GET against plugin write + upstream: {:.2}\n", p50(4) / (p50(0) + p50(3)));
-}
-
-fn median(passes: &[Pass], value: impl Fn(&Pass) -> f64) -> f64 {
-    let mut values: Vec<_> = passes.iter().map(value).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn callers(concurrency: usize) -> String {
+    if concurrency == 1 { "one caller".to_owned() } else { format!("{concurrency} callers") }
 }

@@ -16,6 +16,7 @@ mod egress_proxy;
 mod engine;
 mod enroll;
 mod explain;
+mod failpoints;
 mod faults;
 mod fixtures;
 mod hcl;

@@ -61,6 +61,21 @@ impl Offer {
     }
 }
 
+/// Answers what `env` offers as [`serve_with`](crate::serve_with) does, without serving: for tests of
+/// what hosts may offer. Without the newline.
+///
+/// # Errors
+/// The offer's own.
+pub fn answer(
+    config: &ServeConfig,
+    env: &impl Environment,
+    socket: &Path,
+    certificate: &[u8],
+) -> Result<String, ServeError> {
+    let offer = Offer::read(config, env)?;
+    Ok(offer.answer(socket, &CertificateDer::from(certificate)))
+}
+
 /// Writes the answer to standard output, whole.
 pub(crate) fn write(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();

@@ -116,4 +116,6 @@ pub use broker::Broker;
 pub use config::ServeConfig;
 pub use environment::{Environment, ProcessEnvironment};
 pub use error::{BrokerError, ServeError};
+#[doc(hidden)]
+pub use handshake::answer;
 pub use serve::{run, serve, serve_with};

@@ -66,9 +66,10 @@ impl Engine {
         swept += self.sweep_tools(storage, &services).await?;
         if swept > 0 {
             tracing::info!(entries = swept, "swept what unfinished writes had left");
-            // Such a write may have been committed just before it could tell the bridges.
-            self.renew_revision(storage).await?;
         }
+        // A write may have been committed just before it could tell the bridges. It need have left
+        // nothing else by which that could be known.
+        self.renew_revision(storage).await?;
         self.needs_sweep.store(false, Ordering::Release);
         Ok(())
     }

@@ -280,3 +280,20 @@ async fn what_was_never_committed_can_not_be_destroyed_nor_gone_back_to() {
     refusal(mount.write("credentials/x/destroy", json!({ "versions": [2] })).await);
     assert_eq!(usable(&mount, "x").await.unwrap().1, 1);
 }
+
+#[tokio::test]
+async fn agents_hear_of_a_change_whose_revision_was_not_written() {
+    let mount = Mount::new();
+    mount.write("services/x", definition(OLD)).await.unwrap();
+    mount.engine.sweep(mount.storage.as_ref()).await.unwrap();
+    let before = mount.engine.revision(mount.storage.as_ref()).await.unwrap();
+    // The service, then the catalog's revision.
+    mount.storage.fail_after(1);
+    mount.write("services/x", json!({ "description": "new" })).await.unwrap();
+    mount.storage.heal();
+    for engine in [Mount::on(Arc::clone(&mount.storage)), mount] {
+        let storage: &dyn Storage = engine.storage.as_ref();
+        engine.engine.sweep(storage).await.unwrap();
+        assert_ne!(engine.engine.revision(storage).await.unwrap(), before);
+    }
+}

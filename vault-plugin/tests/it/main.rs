@@ -11,6 +11,8 @@ mod credentials;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod failpoints;
+#[cfg(test)]
 mod kinds;
 #[cfg(test)]
 mod mcp;

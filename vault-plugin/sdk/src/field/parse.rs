@@ -1,5 +1,6 @@
 //! From JSON text to a typed value, leniently in form and strictly in meaning.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -46,8 +47,9 @@ pub(crate) fn parse(
     raw: &RawValue,
     patch: bool,
 ) -> Result<FieldValue, FieldError> {
-    let value: Value = serde_json::from_str(raw.get())
-        .map_err(|_| Wanted("not valid JSON, or nested too deep"))?;
+    let raw = raw.get();
+    let value: Value =
+        serde_json::from_str(raw).map_err(|_| Wanted("not valid JSON, or nested too deep"))?;
     match (&value, kind) {
         (Value::Null, _) => return Ok(FieldValue::Null),
         // An empty body is a body.
@@ -57,7 +59,7 @@ pub(crate) fn parse(
         _ => {}
     }
     Ok(match kind {
-        FieldType::Str => FieldValue::Str(scalar(value).ok_or(Wanted("wants text"))?),
+        FieldType::Str => FieldValue::Str(scalar(raw).ok_or(Wanted("wants text"))?),
         FieldType::Secret => match value {
             Value::String(text) => FieldValue::Secret(SecretString::from(text)),
             Value::Null
@@ -74,11 +76,11 @@ pub(crate) fn parse(
             duration(&value)
                 .ok_or(Wanted("wants a duration, such as 30, \"30s\", \"1m30s\" or \"1h\""))?,
         ),
-        FieldType::List => FieldValue::List(list(value, &[","])?),
-        FieldType::Items => FieldValue::List(list(value, &[", ", "\n"])?),
-        FieldType::Ints => FieldValue::Ints(ints(value)?),
+        FieldType::List => FieldValue::List(list(raw, &[","])?),
+        FieldType::Items => FieldValue::List(list(raw, &[", ", "\n"])?),
+        FieldType::Ints => FieldValue::Ints(ints(raw)?),
         FieldType::Pairs => {
-            let changes = pairs(value, patch)?;
+            let changes = pairs(raw, patch)?;
             if patch {
                 FieldValue::PairChanges(changes)
             } else {
@@ -88,7 +90,7 @@ pub(crate) fn parse(
         }
         FieldType::Text => FieldValue::Str(pieces(value)?),
         FieldType::Json => match value {
-            Value::Object(_) => FieldValue::Str(raw.get().to_owned()),
+            Value::Object(_) => FieldValue::Str(raw.to_owned()),
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)
@@ -98,11 +100,12 @@ pub(crate) fn parse(
     })
 }
 
-fn scalar(value: Value) -> Option<String> {
-    match value {
+/// The text of a string, a number or a boolean. A number's is the one that was given: `1.10` and
+/// twenty digits are no other text.
+fn scalar(raw: &str) -> Option<String> {
+    match serde_json::from_str(raw).ok()? {
         Value::String(text) => Some(text),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(_) | Value::Number(_) => Some(raw.trim().to_owned()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -179,16 +182,11 @@ fn scaled(number: &str, milliseconds: u64) -> Option<Duration> {
     Some(Duration::from_millis(whole.checked_add(part)?))
 }
 
-fn list(value: Value, separators: &[&str]) -> Result<Vec<String>, FieldError> {
+fn list(raw: &str, separators: &[&str]) -> Result<Vec<String>, FieldError> {
     const WANTED: FieldError = Wanted("wants a list of texts, or one text with commas between");
-    match value {
-        Value::Array(items) => items.into_iter().map(|item| scalar(item).ok_or(WANTED)).collect(),
-        Value::String(text) if text.trim_start().starts_with('[') => {
-            match serde_json::from_str(&text) {
-                Ok(items @ Value::Array(_)) => list(items, separators),
-                _ => Err(WANTED),
-            }
-        }
+    match serde_json::from_str(raw).map_err(|_| WANTED)? {
+        Value::Array(_) => items(raw, WANTED),
+        Value::String(text) if text.trim_start().starts_with('[') => items(&text, WANTED),
         Value::String(text) => {
             let mut items = vec![text.as_str()];
             for separator in separators {
@@ -197,39 +195,37 @@ fn list(value: Value, separators: &[&str]) -> Result<Vec<String>, FieldError> {
             let items = items.into_iter().map(str::trim).filter(|item| !item.is_empty());
             Ok(items.map(str::to_owned).collect())
         }
-        Value::Number(_) | Value::Bool(_) => scalar(value).map(|item| vec![item]).ok_or(WANTED),
+        Value::Number(_) | Value::Bool(_) => scalar(raw).map(|item| vec![item]).ok_or(WANTED),
         Value::Null | Value::Object(_) => Err(WANTED),
     }
 }
 
-fn ints(value: Value) -> Result<Vec<i64>, FieldError> {
+fn items(array: &str, wanted: FieldError) -> Result<Vec<String>, FieldError> {
+    let items: Vec<&RawValue> = serde_json::from_str(array).map_err(|_| wanted.clone())?;
+    items.into_iter().map(|item| scalar(item.get()).ok_or(wanted.clone())).collect()
+}
+
+fn ints(raw: &str) -> Result<Vec<i64>, FieldError> {
     const WANTED: FieldError = Wanted("wants a list of whole numbers, such as 1,2");
-    let items = list(value, &[","]).map_err(|_| WANTED)?;
+    let items = list(raw, &[","]).map_err(|_| WANTED)?;
     items.iter().map(|item| item.parse().map_err(|_| WANTED)).collect()
 }
 
 /// Texts by name; a name without one is to be removed, which only a patch may ask for.
-fn pairs(value: Value, patch: bool) -> Result<Vec<(String, Option<String>)>, FieldError> {
+fn pairs(raw: &str, patch: bool) -> Result<Vec<(String, Option<String>)>, FieldError> {
     const WANTED: FieldError =
         Wanted("wants texts by name: an object, its JSON text, or name=value");
-    match value {
-        Value::Object(object) => object
-            .into_iter()
-            .map(|(name, value)| match value {
-                Value::Null => patch.then_some((name, None)).ok_or(WANTED),
-                Value::Bool(_)
-                | Value::Number(_)
-                | Value::String(_)
-                | Value::Array(_)
-                | Value::Object(_) => scalar(value).map(|value| (name, Some(value))).ok_or(WANTED),
-            })
-            .collect(),
-        Value::String(text) if text.trim_start().starts_with('{') => {
-            match serde_json::from_str(&text) {
-                Ok(object @ Value::Object(_)) => pairs(object, patch),
-                _ => Err(WANTED),
-            }
-        }
+    let object = |raw: &str| {
+        let object: BTreeMap<String, &RawValue> = serde_json::from_str(raw).map_err(|_| WANTED)?;
+        let pair = |(name, value): (_, &RawValue)| match value.get() {
+            "null" => patch.then_some((name, None)).ok_or(WANTED),
+            value => scalar(value).map(|value| (name, Some(value))).ok_or(WANTED),
+        };
+        object.into_iter().map(pair).collect()
+    };
+    match serde_json::from_str(raw).map_err(|_| WANTED)? {
+        Value::Object(_) => object(raw),
+        Value::String(text) if text.trim_start().starts_with('{') => object(&text),
         Value::String(text) => Ok(vec![pair(&text).ok_or(WANTED)??]),
         Value::Array(items) => items
             .into_iter()

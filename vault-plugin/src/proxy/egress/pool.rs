@@ -10,8 +10,9 @@ use super::connection::{Connection, Http1, Http2};
 use super::dial::Dialer;
 use super::error::{EgressError, Unreachable};
 
-/// Idle HTTP/1.1 connections kept at most.
-const MAX_IDLE: usize = 8;
+/// Idle HTTP/1.1 connections kept at most: as many as a service may have calls in flight by default,
+/// or the next burst pays for handshakes. What a burst leaves behind goes when its time is over.
+const MAX_IDLE: usize = 64;
 /// How long hyper may take to be ready again after a body was read to its end.
 const READY_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -166,24 +167,22 @@ impl Pool {
     }
 
     fn kept(&self) -> Option<Connection> {
-        self.shared().or_else(|| {
-            let mut slots = self.slots();
-            slots.sweep(self.keep);
-            while let Some((_, http1)) = slots.idle.pop() {
-                if http1.sender.is_ready() && !http1.sender.is_closed() {
-                    return Some(Connection::Http1(http1));
-                }
+        let now = Instant::now();
+        let mut slots = self.slots();
+        if let Some(connection) = slots.shared(now, self.keep) {
+            return Some(connection);
+        }
+        // Only those that are looked at: the others are the sweeper's.
+        while let Some((since, http1)) = slots.idle.pop() {
+            if is_kept(since, &http1, now, self.keep) && http1.sender.is_ready() {
+                return Some(Connection::Http1(http1));
             }
-            None
-        })
+        }
+        None
     }
 
     fn shared(&self) -> Option<Connection> {
-        let mut slots = self.slots();
-        slots.sweep(self.keep);
-        let (last_used, shared) = slots.shared.as_mut()?;
-        *last_used = Instant::now();
-        Some(Connection::Http2(shared.clone()))
+        self.slots().shared(Instant::now(), self.keep)
     }
 
     /// Closes idle connections when their time has come, also when no call comes by.
@@ -233,14 +232,18 @@ impl Pool {
 /// The sweeper never turns faster than this, whatever is in use.
 const MIN_SWEEP: Duration = Duration::from_millis(100);
 
+fn is_kept(since: Instant, http1: &Http1, now: Instant, keep: Keep) -> bool {
+    !http1.sender.is_closed() && now < since + keep.idle && now < http1.life.born + keep.age
+}
+
 impl Slots {
     fn sweep(&mut self, keep: Keep) {
         let now = Instant::now();
-        self.idle.retain(|(since, http1)| {
-            !http1.sender.is_closed()
-                && now < *since + keep.idle
-                && now < http1.life.born + keep.age
-        });
+        self.idle.retain(|(since, http1)| is_kept(*since, http1, now, keep));
+        self.sweep_shared(now, keep);
+    }
+
+    fn sweep_shared(&mut self, now: Instant, keep: Keep) {
         if let Some((last_used, http2)) = &self.shared {
             let unused = Arc::strong_count(&http2.life) == 1;
             if http2.sender.is_closed()
@@ -250,6 +253,13 @@ impl Slots {
                 self.shared = None;
             }
         }
+    }
+
+    fn shared(&mut self, now: Instant, keep: Keep) -> Option<Connection> {
+        self.sweep_shared(now, keep);
+        let (last_used, shared) = self.shared.as_mut()?;
+        *last_used = now;
+        Some(Connection::Http2(shared.clone()))
     }
 
     fn is_empty(&self) -> bool {

@@ -142,12 +142,14 @@ impl<'a> Walk<'a> {
         self.backslashes = if unit == b"\\\\" { self.backslashes + 1 } else { 0 };
     }
 
-    /// An escaped quote opens or closes a string: 0, 1, 3, 7 escaped backslashes before it say how
-    /// deep that lies, and end what lay deeper.
+    /// An escaped quote opens or closes a string. How many escaped backslashes stand before it says
+    /// how deep that lies: of an even number, none escapes it one level deeper; of an odd one, the
+    /// last does, and half of the others are seen there. So 0, 1, 3, 7 at the least, and 2 where a
+    /// string ends in a backslash. What lay deeper ends.
     fn note_quote(&mut self) {
-        let depth = (0..NESTED).find(|depth| self.backslashes + 1 == 1 << depth);
+        let depth = usize::try_from(self.backslashes.trailing_ones()).unwrap_or(NESTED);
         if let Some((open, deeper)) =
-            depth.and_then(|depth| self.nested.get_mut(depth..)?.split_first_mut())
+            self.nested.get_mut(depth..).and_then(<[bool]>::split_first_mut)
         {
             *open = !*open;
             deeper.fill(false);
@@ -156,9 +158,16 @@ impl<'a> Walk<'a> {
 
     fn replace(&mut self, end: usize) -> Option<()> {
         let was_in_string = self.in_string;
+        let start = self.at;
         while self.at < end {
             if matches!(self.byte(), Some(b'"' | b'\n')) {
                 return None;
+            }
+            // A secret that ends in a backslash is found with all that there are: the last one may
+            // be a quote's behind it, which closes a string within the string.
+            let last = was_in_string && self.at > start && self.at + 1 == end;
+            if last && self.text.get(self.at..end + 1) == Some(b"\\\"") {
+                break;
             }
             self.at += self.unit();
         }

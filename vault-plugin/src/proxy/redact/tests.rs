@@ -266,6 +266,18 @@ fn the_mark_is_quoted_as_deep_as_the_string_lies() {
     assert_eq!(inner["a"], format!("x {MARK}"));
     assert_eq!(inner["b"], 1);
 
+    // Strings that end in backslashes, one and two deep.
+    let inner = nest("{\"a\":\"C:\\\\\",\"b\":\"\\\\\\\\\",\"c\":\"sk-live-0123\"}");
+    for (body, deep) in
+        [(format!("[{inner}]"), 1), (format!("[{}]", nest(&format!("[{inner}]"))), 2)]
+    {
+        let mut value = read(&json(&redactor, &body));
+        for _ in 0..deep {
+            value = read(value[0].as_str().unwrap());
+        }
+        assert_eq!(value["c"], MARK, "{body}");
+    }
+
     let value = read(&json(&redactor, "{\"said\":\"\\\"hi\\\" and sk-live-0123\"}"));
     assert_eq!(value["said"], format!("\"hi\" and {MARK}"));
     let value = read(&json(&redactor, "{\"sk-live-0123\":[1234567890123, -11234567890123.5e1]}"));
@@ -286,6 +298,13 @@ fn escapes_stay_whole() {
         let value = read(&json(&redactor(&[secret]), body));
         assert!(value[0].as_str().unwrap().starts_with(MARK), "{secret} in {body}: {value}");
     }
+    // The backslash that ends the secret, and the one of the quote behind it.
+    let inner = serde_json::to_string("abcdefgh\\").unwrap();
+    let redacted = read(&json(
+        &redactor(&["abcdefgh\\"]),
+        &format!("[{}]", serde_json::to_string(&inner).unwrap()),
+    ));
+    assert_eq!(read(redacted[0].as_str().unwrap()), MARK);
     // A secret that holds JSON's own structure.
     for body in ["{\"abcd\":\"efgh\"}", "[\"abcd\\\":\\\"efgh\"]"] {
         let value = read(&json(&redactor(&["abcd\":\"efgh"]), body));

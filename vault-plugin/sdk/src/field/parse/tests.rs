@@ -176,3 +176,24 @@ fn nesting_is_bounded() {
     let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
     assert!(value(FieldType::Json, &deep).is_err());
 }
+
+#[test]
+fn a_number_given_as_text_keeps_its_text() {
+    let long = "12345678901234567890123";
+    for number in ["1.10", "1e3", "3.8807115590796853e+164", long] {
+        let Ok(FieldValue::Str(text)) = value(FieldType::Str, number) else { panic!("{number}") };
+        assert_eq!(text, number);
+        for list in [number.to_owned(), format!("[{number}]"), format!("\"[{number}]\"")] {
+            let Ok(FieldValue::List(items)) = value(FieldType::List, &list) else {
+                panic!("{list}")
+            };
+            assert_eq!(items, [number]);
+        }
+        for object in [format!("{{\"a\": {number}}}"), format!("\"{{\\\"a\\\":{number}}}\"")] {
+            let Ok(FieldValue::Pairs(pairs)) = value(FieldType::Pairs, &object) else {
+                panic!("{object}")
+            };
+            assert_eq!(pairs, [("a".to_owned(), number.to_owned())]);
+        }
+    }
+}

@@ -124,13 +124,19 @@ async fn connections_are_reused_and_bounded() {
         assert_ok(&call(&upstream).await.unwrap(), "hi");
     }
     assert_eq!((server.connections(), server.requests()), (1, 20));
-    // Twenty at once may open as many; eight of them stay.
-    let calls = (0..20).map(|_| call(&upstream));
+    // Twenty at once may open as many, which serve the next twenty.
+    for _ in 0..2 {
+        let calls = (0..20).map(|_| call(&upstream));
+        for answer in futures_util::future::join_all(calls).await {
+            assert_ok(&answer.unwrap(), "hi");
+        }
+        assert!(server.connections() <= 20);
+    }
+    let calls = (0..80).map(|_| call(&upstream));
     for answer in futures_util::future::join_all(calls).await {
         assert_ok(&answer.unwrap(), "hi");
     }
-    assert!(server.connections() <= 20);
-    assert!(upstream.pool.idle() <= 8);
+    assert!(upstream.pool.idle() <= 64);
 }
 
 #[tokio::test]
