@@ -41,11 +41,11 @@ pub(super) fn unreachable(ask: &Ask, why: &Unreachable<'_>) -> Vec<u8> {
 /// The answer to a call whose holder has vanished; none for what can be asked again.
 pub(super) fn lost(ask: &Ask) -> Option<Vec<u8>> {
     match &ask.kind {
-        Kind::Call { service, read } => {
+        Kind::Call { service, check } => {
             let lost = CallError::OutcomeUnknown {
                 service: service.clone().unwrap_or_else(|| "the service".to_owned()),
                 cause: "the bridge's service on this machine stopped",
-                read: *read,
+                check: *check,
             };
             Some(failed(ask, &lost.message()))
         }

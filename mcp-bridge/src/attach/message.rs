@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::error::Check;
+
 /// The head of a message; its content stays as it is.
 #[derive(Debug, Deserialize)]
 pub(super) struct Message<'a> {
@@ -36,8 +38,8 @@ pub(super) enum Kind {
     Call {
         /// The service, if it can be told.
         service: Option<String>,
-        /// Whether the tool only reads.
-        read: bool,
+        /// How an agent finds out whether it happened.
+        check: Check,
     },
     /// The handshake of the older revisions.
     Initialize,
@@ -109,7 +111,13 @@ impl<'a> Message<'a> {
                 // A service's own tools are named after it.
                 let named = || tool.split_once("__").map(|(service, _)| service.to_owned());
                 let service = said.map(Cow::into_owned).or_else(named);
-                Kind::Call { service, read: matches!(&*tool, "list_services" | "proxy_read") }
+                let check = match &*tool {
+                    "list_services" | "proxy_read" | "find_tools" => Check::Repeat,
+                    "proxy_request" => Check::Read,
+                    // A tool of an MCP server.
+                    _ => Check::Tool,
+                };
+                Kind::Call { service, check }
             }
             "initialize" => Kind::Initialize,
             "subscriptions/listen" => Kind::Listen,
@@ -158,12 +166,14 @@ mod tests {
             .unwrap()
         };
         let calls =
-            |service: Option<&str>, read| Kind::Call { service: service.map(str::to_owned), read };
-        assert_eq!(call("proxy_read", r#"{"service":"a","path":"/"}"#), calls(Some("a"), true));
-        assert_eq!(call("proxy_request", r#"{"service":"a"}"#), calls(Some("a"), false));
-        assert_eq!(call("linear__create", r#"{"title":"t"}"#), calls(Some("linear"), false));
+            |service: Option<&str>, check| Kind::Call { service: service.map(str::to_owned), check };
+        let read = calls(Some("a"), Check::Repeat);
+        assert_eq!(call("proxy_read", r#"{"service":"a","path":"/"}"#), read);
+        assert_eq!(call("proxy_request", r#"{"service":"a"}"#), calls(Some("a"), Check::Read));
+        let own = calls(Some("linear"), Check::Tool);
+        assert_eq!(call("linear__create", r#"{"title":"t"}"#), own);
         // What can't be read may have changed something.
-        assert_eq!(call("proxy_request", "7"), calls(None, false));
+        assert_eq!(call("proxy_request", "7"), calls(None, Check::Read));
         assert_eq!(kind(r#"{"id":"a","method":"tools/list"}"#), Some(Kind::ListTools));
         for nothing in [r#"{"method":"a"}"#, r#"{"id":1,"result":{}}"#, "{", "[]"] {
             assert_eq!(kind(nothing), None, "{nothing}");

@@ -32,6 +32,7 @@ static KEPT: LazyLock<Kept> = LazyLock::new(|| {
         num_uses: 0,
         vault: VaultBinding {
             address: "https://vault.example:8200".into(),
+            tls_server_name: None,
             namespace: None,
             auth_mount: "approle".into(),
             ca_sha256: None,
