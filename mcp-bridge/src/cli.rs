@@ -79,7 +79,7 @@ pub(crate) enum Command {
     /// Keep this machine's credential, out of a wrapping token, sealed to its TPM
     #[cfg(unix)]
     Enroll(Enroll),
-    /// Replace this machine's secret_id by a new one (enrolled with --self-rotate)
+    /// Replace this machine's secret_id and destroy the one before (enrolled with --self-rotate)
     #[cfg(unix)]
     Rotate,
     /// Delete this machine's enrolled credential, in Vault too if it may

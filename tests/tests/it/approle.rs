@@ -84,6 +84,30 @@ async fn an_expired_wrapping_token_is_refused_and_a_failing_vault_spends_none() 
     let accessor = provisioned.text("secret_id_accessor");
     assert!(errors.contains("may have been used") && errors.contains(accessor), "{errors}");
     assert!(!machine.credential().exists());
+
+    // A login that fails once the token is spent is tried again.
+    let provisioned = agent(&world, stall.address()).await;
+    stall.hold("auth/approle/login", 1, Side::Failure);
+    let output = machine.enroll(&provisioned, &PLAIN).await;
+    assert!(output.status.success(), "{output:?}");
+
+    // Another server at Vault's address is no sign of somebody who was there.
+    let provisioned = agent(&world, world.server.address()).await;
+    let wrong = format!("{}/elsewhere", world.server.address());
+    let words = provisioned.command();
+    let mut words = words.iter().map(String::as_str).collect::<Vec<_>>();
+    let at = words.iter().position(|word| *word == "--address").unwrap() + 1;
+    words.extend(PLAIN);
+    words.push("--force");
+    for (address, code, expected) in
+        [(&*wrong, 20, "isn't Vault"), ("http://192.0.2.1:8200", 2, "plain http")]
+    {
+        words[at] = address;
+        let output = machine.run(&words, provisioned.token()).await;
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        assert!(errors.contains(expected) && !errors.contains("somebody else"), "{errors}");
+    }
 }
 
 /// A secret_id as the role gives it now, wrapped for so many seconds.

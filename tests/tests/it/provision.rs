@@ -198,13 +198,91 @@ async fn what_isnt_ours_is_left_alone_and_refusals_say_what_was_refused() {
     world.root.write("identity/entity", alice).await.ok();
     check(root, &["provision", "alice", "--services", "demo"], 3, "wasn't made by mcp-bridge")
         .await;
-    check(root, &["deprovision", "alice"], 3, "wasn't made by mcp-bridge").await;
+    check(root, &["deprovision", "alice"], 3, "it wasn't disabled").await;
+    check(root, &["deprovision", "alice", "--undo"], 3, "nothing can be undone").await;
     let entity = world.root.read("identity/entity/name/alice").await.ok();
     assert_eq!(entity.data()["disabled"], false);
     assert_eq!(world.root.read("sys/policies/acl/mcp-bridge-alice").await.status, 404);
 
     let gone = ["--address", "http://127.0.0.1:9", "provision", "a", "--services", "demo"];
     check(root, &gone, 20, "Vault doesn't answer").await;
+}
+
+#[tokio::test]
+async fn what_cant_be_disabled_loses_its_rights_and_what_is_disabled_isnt_brought_back_unasked() {
+    let world = World::start().await;
+    enable_approle(&world).await;
+    let (address, root) = (world.server.address(), world.root.token());
+    let role = "auth/approle/role/mcp-bridge-build7";
+    let policy = "sys/policies/acl/mcp-bridge-build7";
+    let build = ["build7", "--services", "demo"];
+    provision(&world, address, &build).await;
+
+    // Cut off by somebody else: neither role nor secret_ids serve anew without being asked for.
+    let entity = "identity/entity/name/build7";
+    world.root.write(entity, json!({ "disabled": true })).await.ok();
+    let output = operate(address, root, &["provision", "build7", "--services", "demo"]).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("deprovision build7 --undo"), "{errors}");
+    let state = world.root.read(entity).await.ok();
+    assert_eq!(state.data()["disabled"], true);
+
+    // Somebody wrote over the mark in the entity: it isn't touched, everything else goes.
+    let overwritten = json!({ "disabled": false, "metadata": { "team": "a" } });
+    world.root.write(entity, overwritten).await.ok();
+    let output = operate(address, root, &["deprovision", "build7", "--json"]).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let done = steps(&serde_json::from_slice(&output.stdout).unwrap());
+    assert_eq!(done[0], "failed entity build7");
+    assert_eq!(done[1], "removed role mcp-bridge-build7, and with it 1 secret_ids");
+    for path in [role, policy] {
+        assert_eq!(world.root.read(path).await.status, 404, "{path}");
+    }
+
+    // A token that may remove, and read nothing.
+    world.root.write(entity, json!({ "metadata": { "managed_by": "mcp-bridge" } })).await.ok();
+    provision(&world, address, &build).await;
+    let rules = format!(
+        "path \"{role}\" {{ capabilities = [\"delete\"] }}\n\
+         path \"{policy}\" {{ capabilities = [\"delete\"] }}"
+    );
+    let blind = world.client(&rules).await;
+    let output = operate(address, blind.token(), &["deprovision", "build7"]).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("read the entity build7"), "{errors}");
+    for path in [role, policy] {
+        assert_eq!(world.root.read(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_right_to_rotate_comes_when_asked_for_and_goes_aloud() {
+    let world = World::start().await;
+    enable_approle(&world).await;
+    let address = world.server.address();
+    for (more, said, rotates) in [
+        (&["--services", "demo"][..], "created policy mcp-bridge-build7: GET, HEAD on demo", false),
+        (&["--self-rotate"], "changed policy mcp-bridge-build7; it may replace", true),
+        (&[], "unchanged policy mcp-bridge-build7; it may replace", true),
+        (
+            &["--services", "demo"],
+            "changed policy mcp-bridge-build7: GET, HEAD on demo; it LOSES",
+            false,
+        ),
+    ] {
+        let arguments = [&["build7"][..], more].concat();
+        let provisioned = provision(&world, address, &arguments).await;
+        let steps = provisioned.steps();
+        assert!(steps[0].starts_with(said), "{arguments:?}: {steps:?}");
+        let printed = provisioned.command().iter().any(|word| word == "--self-rotate");
+        assert_eq!(printed, rotates, "{arguments:?}");
+        let policy = world.root.read("sys/policies/acl/mcp-bridge-build7").await.ok();
+        let policy = policy.data()["policy"].as_str().unwrap().to_owned();
+        assert_eq!(policy.contains("secret-id-accessor/destroy"), rotates, "{policy}");
+        assert!(policy.contains("proxy/demo/GET"), "{policy}");
+    }
 }
 
 #[tokio::test]
@@ -225,7 +303,10 @@ async fn the_provisioners_policy_is_enough_and_reaches_nobody_elses_roles() {
     let machine = Machine::new();
     assert!(machine.enroll(&provisioned, &PLAIN).await.status.success());
     assert_eq!(machine.run(&["call", "demo", "GET", "/a"], "").await.status.code(), Some(0));
-    // Nobody else's role or policy, and no call.
+    // Nobody else's role or policy, no call, and no policy for an entity.
+    let entity = json!({ "name": "x", "policies": ["root"] });
+    assert_eq!(operator.write("identity/entity", entity.clone()).await.status, 403);
+    assert_eq!(operator.write("identity/entity/name/build7", entity).await.status, 403);
     assert_eq!(operator.write("auth/approle/role/other", json!({})).await.status, 403);
     assert_eq!(operator.write("sys/policies/acl/other", json!({})).await.status, 403);
     assert_eq!(operator.write("mcp-proxy/proxy/demo/GET", json!({})).await.status, 403);

@@ -33,6 +33,12 @@ async fn accessors(world: &World) -> usize {
     world.root.list(&format!("{ROLE}/secret-id")).await.keys().len()
 }
 
+/// The accessor of one more secret_id of the role.
+async fn another(world: &World) -> String {
+    let made = world.root.write(&format!("{ROLE}/secret-id"), json!({})).await.ok();
+    made.data()["secret_id_accessor"].as_str().unwrap().to_owned()
+}
+
 async fn works(machine: &Machine) -> bool {
     let output = machine.run(&["call", "demo", "GET", "/a"], "").await;
     output.status.success()
@@ -60,11 +66,20 @@ async fn a_live_bridge_and_two_rotations_at_once_lose_nothing() {
     world.root.write(tokens, json!({})).await.ok();
     assert!(agent.call("proxy_read", read).await.text.starts_with("200 OK"));
     agent.leave().await;
-    // The present one, and the one before it, which others may be about to use.
-    assert_eq!(accessors(&world).await, 2);
-    // Another rotation ends that one first.
-    assert!(machine.run(&rotate, "").await.status.success());
-    assert_eq!(accessors(&world).await, 2);
+    // The one before is gone at once: this is the cure for one that somebody may have.
+    assert_eq!(accessors(&world).await, 1);
+    assert!(machine.payload()["previous_accessor"].is_null());
+    // Enrolled under a clock that was ahead.
+    machine.edit_payload(|payload| {
+        let ahead = payload["issued_at"].as_u64().unwrap() + 86_400;
+        payload["issued_at"] = ahead.into();
+    });
+    let before = machine.kept();
+    let output = machine.run(&rotate, "").await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("replaced") && said.contains("is destroyed in Vault"), "{said}");
+    assert_ne!(machine.kept(), before);
+    assert_eq!(accessors(&world).await, 1);
 
     let output = machine.run(&["forget"], "").await;
     assert!(output.status.success(), "{output:?}");
@@ -122,8 +137,9 @@ async fn a_rotation_that_is_killed_while_it_seals_leaves_a_credential_that_works
     let arguments = ["build7", "--services", "demo", "--self-rotate"];
     let provisioned = provision(&world, world.server.address(), &arguments).await;
     assert!(machine.enroll(&provisioned, &[]).await.status.success());
-    // The old one is unsealed, the new one sealed, and unsealed to be compared.
-    for step in 1..=3 {
+    // The old one is unsealed, the new one sealed, and unsealed to be compared; then the same
+    // without the one before.
+    for step in 1..=5 {
         let gate = Gate::at(step);
         let mut command = machine.command_of(&gate.0);
         let streams = command.arg("rotate").stdout(Stdio::null()).stderr(Stdio::null());
@@ -279,8 +295,11 @@ async fn the_secret_id_before_is_destroyed_once_nobody_can_be_about_to_use_it() 
     let world = world().await;
     let (_upstream, _) = world.service("demo").await;
     let machine = machine(&world, world.server.address()).await;
-    assert!(machine.run(&["rotate"], "").await.status.success());
+    let before = another(&world).await;
+    machine.edit_payload(|payload| payload["previous_accessor"] = json!(before));
     assert_eq!(accessors(&world).await, 2);
+    let status = machine.run(&["status", "--offline"], "").await;
+    assert!(String::from_utf8_lossy(&status.stdout).contains(&before), "{status:?}");
     // Five minutes have passed, but for the clock.
     machine.age(400);
     let agent = machine.serve().await;
@@ -293,8 +312,9 @@ async fn the_secret_id_before_is_destroyed_once_nobody_can_be_about_to_use_it() 
     assert!(works(&machine).await);
 
     // Whoever destroys it first: a rotation takes "not there" for done.
-    assert!(machine.run(&["rotate"], "").await.status.success());
-    let old = json!({ "secret_id_accessor": machine.payload()["previous_accessor"] });
+    let gone = another(&world).await;
+    machine.edit_payload(|payload| payload["previous_accessor"] = json!(gone));
+    let old = json!({ "secret_id_accessor": gone });
     let destroy = format!("{ROLE}/secret-id-accessor/destroy");
     world.root.write(&destroy, old.clone()).await.ok();
     let again = world.root.write(&destroy, old).await;
@@ -302,4 +322,60 @@ async fn the_secret_id_before_is_destroyed_once_nobody_can_be_about_to_use_it() 
     let output = machine.run(&["rotate"], "").await;
     assert!(output.status.success(), "{output:?}");
     assert!(works(&machine).await);
+}
+
+#[tokio::test]
+async fn what_may_not_be_destroyed_is_named_and_keeps_nothing_from_being_replaced() {
+    let world = world().await;
+    let (_upstream, _) = world.service("demo").await;
+    let machine = machine(&world, world.server.address()).await;
+    // It may issue and no more.
+    let policy = "sys/policies/acl/mcp-bridge-build7";
+    let rules = world.root.read(policy).await.ok();
+    let rules = rules.data()["policy"].as_str().unwrap().replace("-accessor/destroy", "-none");
+    world.root.write(policy, json!({ "policy": rules })).await.ok();
+    let first = machine.payload()["secret_id_accessor"].as_str().unwrap().to_owned();
+
+    let named = |said: &str, accessor: &str| {
+        let command =
+            format!("vault write {ROLE}/secret-id-accessor/destroy secret_id_accessor={accessor}");
+        assert!(said.contains(&command), "{accessor}: {said}");
+    };
+    let mut known = vec![first];
+    for _ in 0..2 {
+        let output = machine.run(&["rotate"], "").await;
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("STILL VALID") && !said.contains("is destroyed"), "{said}");
+        for accessor in known.iter().rev().take(2) {
+            named(&said, accessor);
+        }
+        known.push(machine.payload()["secret_id_accessor"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(machine.payload()["previous_accessor"], known[1]);
+    // A bridge replaces it in time all the same, and tidies up no more often than it must.
+    machine.age(25 * 86400);
+    let before = machine.kept();
+    let agent = machine.serve().await;
+    e2e::wait::until("a new credential", async || (machine.kept() != before).then_some(())).await;
+    agent.leave().await;
+
+    // What replaces it, and what deletes it, names both.
+    let both = ["previous_accessor", "secret_id_accessor"]
+        .map(|field| machine.payload()[field].as_str().unwrap().to_owned());
+    let copy = machine.copied();
+    let next = provision(&world, world.server.address(), &["build7", "--services", "demo"]).await;
+    let output = copy.enroll(&next, &[&PLAIN[..], &["--force"]].concat()).await;
+    assert!(output.status.success(), "{output:?}");
+    let replaced = String::from_utf8_lossy(&output.stdout).into_owned();
+    let fresh = machine.credential().with_extension("sealed.new");
+    fs::copy(machine.credential(), &fresh).unwrap();
+    let output = machine.run(&["forget"], "").await;
+    let forgotten = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!machine.credential().exists() && !fresh.exists(), "{forgotten}");
+    assert!(forgotten.contains("stop them") && !forgotten.contains("as it was"), "{forgotten}");
+    for accessor in both {
+        named(&replaced, &accessor);
+        named(&forgotten, &accessor);
+    }
 }

@@ -71,6 +71,14 @@ async fn a_wrong_pin_is_tried_once_and_the_last_try_is_kept() {
     }
     counted(&machine, 0).await;
 
+    // The PIN to set isn't tried on what is set; here no wrapping token follows.
+    let words = provisioned.command();
+    let words = words.iter().map(String::as_str).chain(["--force", "--pin"]).collect::<Vec<_>>();
+    let output = with(&machine, &wrong, &words).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("--new-pin-file"), "{output:?}");
+    counted(&machine, 0).await;
+
     // A bridge with the wrong one tries it once, however often it is asked, until it is changed.
     let config = machine.home().join(".config/mcp-bridge");
     fs::create_dir_all(&config).unwrap();
@@ -90,7 +98,13 @@ async fn a_wrong_pin_is_tried_once_and_the_last_try_is_kept() {
     bridge.leave().await;
     fs::remove_file(config.join("config.toml")).unwrap();
 
-    // What is deleted by mistake is lost: not with a mistyped PIN.
+    // What is deleted by mistake is lost: not for want of a PIN, or with a mistyped one.
+    let output = machine.run(&["forget"], "").await;
+    assert_eq!(output.status.code(), Some(14), "{output:?}");
+    assert!(text(&output.stderr).contains("Nothing was deleted"), "{output:?}");
+    let output = with(&machine, Path::new("/nowhere/pin"), &["forget"]).await;
+    assert_eq!(output.status.code(), Some(14), "{output:?}");
+    assert!(machine.credential().exists());
     let output = with(&machine, &wrong, &["forget"]).await;
     assert_eq!(output.status.code(), Some(14), "{output:?}");
     assert!(text(&output.stderr).contains("1 tries left"), "{output:?}");
