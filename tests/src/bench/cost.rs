@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-/// The time on the processor that a process has had so far, with all its threads
+/// The time on the processor that the threads of a process have had so far; those that ended don't count
 /// (`proc_pid_schedstat(5)`, in nanoseconds; `stat` counts in steps of 10 ms).
 ///
 /// # Panics

@@ -50,8 +50,7 @@ impl Stage {
         server.enable_plugin().await;
         let root = server.api();
         let token = String::new();
-        let mut stage =
-            Self { server, root, upstream, injector, authority, secret, token, secure };
+        let mut stage = Self { server, root, upstream, injector, authority, secret, token, secure };
         stage.provision().await;
         stage
     }

@@ -23,20 +23,17 @@ const HANGING: usize = 64;
 /// How often the plugin is killed.
 const KILLS: usize = 9;
 
-const COLUMNS: [Column; 5] = [
-    ("requests/s", 0),
-    ("p50 ms", 2),
-    ("p99 ms", 2),
-    ("server µs", 0),
-    ("plugin µs", 0),
-];
+const COLUMNS: [Column; 5] =
+    [("requests/s", 0), ("p50 ms", 2), ("p99 ms", 2), ("server µs", 0), ("plugin µs", 0)];
 
 // One thread sends: the others' cores are for what is measured.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let mut report = Report::new("calls");
     println!("Service tokens, server in memory, everything on this machine: about 4 minutes.");
-    println!("Medians of {PASSES} passes of {PASS:?}, in turns; µs of each process for an answer.\n");
+    println!(
+        "Medians of {PASSES} passes of {PASS:?}, in turns; µs of each process for an answer.\n"
+    );
     let stage = Stage::start(true).await;
     for concurrency in CONCURRENCY {
         println!("{}", report.add(side_by_side(&stage, concurrency).await));
@@ -154,7 +151,10 @@ async fn hindered(stage: &Stage) -> (Table, bool) {
     table.row("p99 of a proxied GET, 4 callers", [idle]);
     table.row(format!("the same beside {HANGING} calls of a hanging upstream"), [beside]);
     let restarts: Vec<f64> = after_kills(stage, &proxied).await;
-    table.row("from a kill of the plugin to the next answer (median)", [median(&restarts, |&ms| ms)]);
+    table.row(
+        "from a kill of the plugin to the next answer (median)",
+        [median(&restarts, |&ms| ms)],
+    );
     let longest = restarts.iter().copied().fold(0.0, f64::max);
     table.row(format!("the same (longest of {KILLS})"), [longest]);
     (table, beside <= 2.0 * idle)

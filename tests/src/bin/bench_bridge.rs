@@ -103,8 +103,13 @@ async fn main() {
         "The bridge and its like, from the start of each: medians of {RUNS} runs of {CALLS} calls; \
          memory of the program and its children after them."
     );
-    let columns =
-        [("initialize ms", 1), ("tools/list ms", 1), ("call ms", 2), ("PSS MiB", 1), ("RSS MiB", 1)];
+    let columns = [
+        ("initialize ms", 1),
+        ("tools/list ms", 1),
+        ("call ms", 2),
+        ("PSS MiB", 1),
+        ("RSS MiB", 1),
+    ];
     let mut table = Table::new(caption, &columns);
     for (subject, runs) in subjects.iter().zip(results) {
         if runs.is_empty() {

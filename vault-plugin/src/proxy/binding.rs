@@ -47,6 +47,10 @@ pub struct Difference {
 impl Binding {
     /// Compares a service's own parts with this binding.
     pub fn difference(&self, service: &Self) -> Option<Difference> {
+        // Asked at every call: texts are written only where there is something to tell.
+        if self == service {
+            return None;
+        }
         let parts = [
             ("origin", service.origin.to_string(), self.origin.to_string()),
             ("auth", written_placement(&service.placement), written_placement(&self.placement)),
@@ -64,10 +68,7 @@ impl Binding {
                 self.trust.insecure.to_string(),
             ),
         ];
-        if self == service {
-            return None;
-        }
-        // Equality decides; the texts only name the part. The last one stands for two addresses,
+        // Equality has decided; the texts only name the part. The last one stands for two addresses,
         // which aren't shown.
         let last = ("address", "another one".to_owned(), "the one it was written with".to_owned());
         let (part, service, bound) =

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use serde::Serializer as _;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tracing::Level;
@@ -15,6 +16,9 @@ const CUT_MESSAGE_BYTES: usize = 4096;
 
 /// What it keeps of its module.
 const CUT_MODULE_BYTES: usize = 256;
+
+/// Most lines are shorter.
+const USUAL_LINE_BYTES: usize = 512;
 
 /// The caller's keys and values.
 #[derive(Debug, Default)]
@@ -43,13 +47,13 @@ pub(super) struct Line<'a> {
 impl Line<'_> {
     /// Composes the line with its newline, at most 32 KiB in all.
     pub(super) fn to_bytes(&self, at: SystemTime) -> Vec<u8> {
-        let whole = self.compose(at, self.module, self.message, self.fields.0.clone());
+        let whole = self.compose(at, self.module, self.message, &self.fields.0);
         if whole.len() <= MAX_LINE_BYTES {
             return whole;
         }
         let module = cut(self.module, CUT_MODULE_BYTES);
         let message = cut(self.message, CUT_MESSAGE_BYTES);
-        self.compose(at, module, message, Map::from_iter([("truncated".to_owned(), true.into())]))
+        self.compose(at, module, message, &Map::from_iter([("truncated".to_owned(), true.into())]))
     }
 
     fn compose(
@@ -57,18 +61,22 @@ impl Line<'_> {
         at: SystemTime,
         module: &str,
         message: &str,
-        mut object: Map<String, Value>,
+        fields: &Map<String, Value>,
     ) -> Vec<u8> {
-        for (key, value) in [
-            ("@level", level(self.level)),
-            ("@message", message),
-            ("@module", module),
-            ("@timestamp", &timestamp(at)),
-        ] {
-            object.insert(key.to_owned(), value.into());
-        }
-        // Display of a Value escapes newlines, so the line stays one.
-        format!("{}\n", Value::Object(object)).into_bytes()
+        let own = [
+            ("@level", Value::from(level(self.level))),
+            ("@message", message.into()),
+            ("@module", module.into()),
+            ("@timestamp", timestamp(at).into()),
+        ];
+        let fields = fields.iter().map(|(name, value)| (name.as_str(), value));
+        let all = own.iter().map(|(name, value)| (*name, value)).chain(fields);
+        let mut line = Vec::with_capacity(USUAL_LINE_BYTES);
+        // Names are texts and a vector takes everything: this can't fail. JSON escapes newlines, so
+        // the line stays one.
+        let _ = serde_json::Serializer::new(&mut line).collect_map(all);
+        line.push(b'\n');
+        line
     }
 }
 

@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use regex_automata::Input;
 use regex_automata::hybrid::dfa;
 use regex_automata::hybrid::regex::{Cache, Regex};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::util::syntax;
+use regex_automata::{Input, MatchKind};
 
 /// Bounds the states that one search builds, in each direction, in bytes.
 const STATES_BYTES: usize = 4 << 20;
@@ -33,19 +34,32 @@ pub(super) struct Search {
 
 impl Search {
     pub(super) fn new(pattern: &str) -> Result<Self, NotCompiled> {
+        // Bodies are bytes: neither pattern nor text needs to be UTF-8.
+        let syntax = syntax::Config::new().unicode(false).utf8(false);
+        // `Regex::builder` would parse the pattern for each direction, and parsing is the most of it.
+        let parsed = syntax::parse_with(pattern, &syntax).map_err(|_| NotCompiled)?;
+        let automaton = |reverse| {
+            let limits = thompson::Config::new()
+                .nfa_size_limit(Some(PATTERN_BYTES))
+                .utf8(false)
+                .which_captures(WhichCaptures::None)
+                .reverse(reverse);
+            thompson::Compiler::new()
+                .configure(limits)
+                .build_from_hir(&parsed)
+                .map_err(|_| NotCompiled)
+        };
         let states = dfa::Config::new()
             .cache_capacity(STATES_BYTES)
             .minimum_cache_clear_count(Some(MIN_CLEARS))
             .minimum_bytes_per_state(Some(MIN_BYTES_PER_STATE));
-        let limits =
-            regex_automata::nfa::thompson::Config::new().nfa_size_limit(Some(PATTERN_BYTES));
-        let regex = Regex::builder()
-            // Bodies are bytes: neither pattern nor text needs to be UTF-8.
-            .syntax(syntax::Config::new().unicode(false).utf8(false))
-            .thompson(limits.utf8(false))
-            .dfa(states)
-            .build(pattern)
-            .map_err(|_| NotCompiled)?;
+        let search = |states: dfa::Config, nfa| {
+            dfa::Builder::new().configure(states).build_from_nfa(nfa).map_err(|_| NotCompiled)
+        };
+        let forward = search(states.clone(), automaton(false)?)?;
+        // As `Regex::builder` makes it: the longest way back finds where a match begins.
+        let reverse = search(states.match_kind(MatchKind::All), automaton(true)?)?;
+        let regex = Regex::builder().build_from_dfas(forward, reverse);
         Ok(Self { regex, cache: Mutex::new(None) })
     }
 
