@@ -19,7 +19,7 @@ build: ## Build both programs (release); 7 minutes the first time on 2 cores
 dist: ## Build what is handed out, into target/dist: static plugin, bridge, sums, SBOMs
 	scripts/dist
 
-demo: build ## See it work: eight shows on a real server, a real upstream and a real MCP client
+demo: build ## See it work: nine shows on a real server, a real upstream and a real MCP client
 	@scripts/setup server demo
 	@$(PYTHON) scripts/demo
 
