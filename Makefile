@@ -20,7 +20,7 @@ build: ## Build the programs (release); 7 minutes the first time on 2 cores
 dist: ## Build what is handed out, into target/dist: static plugin, bridge, sums, SBOMs
 	scripts/dist
 
-demo: build ## See it work: nine shows on a real server, a real upstream, a TPM and a real MCP client
+demo: build ## See it work: ten shows on a real server, real upstreams, a TPM and a real MCP client
 	@scripts/setup server demo swtpm
 	@$(PYTHON) scripts/demo
 

@@ -20,6 +20,14 @@ path "mcp-proxy/catalog/{SERVICE}"   {{ capabilities = ["read"] }}
 """
 
 
+NOTES = "notes"
+# And the tools of an MCP server, once that is there.
+TOOLS = f"""\
+path "mcp-proxy/call/{NOTES}/+"      {{ capabilities = ["update"] }}
+path "mcp-proxy/catalog/{NOTES}"     {{ capabilities = ["read"] }}
+"""
+
+
 class Operator:
     """Types commands, and shows them as they could be typed by the reader."""
 
@@ -57,6 +65,35 @@ class Operator:
             stdin=upstream.token,
             shown=f"write mcp-proxy/services/{SERVICE} base_url={upstream.url} auth=bearer token=- "
             "ca_cert=@ca.pem …",
+        )
+
+    def define_mcp_server(self, notes, policy):
+        """Stores an MCP server and its token, and lets the policy's agents use what is approved."""
+        self(
+            *("write", f"mcp-proxy/services/{NOTES}", "type=mcp", f"base_url={notes.url}"),
+            *("auth=bearer", "token=-", f"ca_cert=@{notes.ca}", "upstream_cidrs=127.0.0.0/8"),
+            stdin=notes.token,
+            shown=f"write mcp-proxy/services/{NOTES} type=mcp base_url={notes.url} auth=bearer "
+            "token=- ca_cert=@ca.pem …",
+        )
+        rules = self.server.must("GET", f"sys/policies/acl/{policy}")["data"]["policy"]
+        self("policy", "write", policy, "-", stdin=f"{rules}\n{TOOLS}")
+
+    def look_at_tools(self):
+        """Has the plugin list the MCP server's tools now; approves nothing."""
+        self("write", "-force", f"mcp-proxy/tools/{NOTES}/refresh")
+
+    def differences(self):
+        """What an approval would change, for people to read."""
+        return self("read", "-field=text", f"mcp-proxy/tools/{NOTES}/diff")
+
+    def approve_tools(self):
+        """Approves what was read, and nothing that came after."""
+        diff = self.server.must("GET", f"mcp-proxy/tools/{NOTES}/diff")["data"]
+        digest = diff["digest"]
+        self(
+            *("write", f"mcp-proxy/tools/{NOTES}/approve", f"digest={digest}"),
+            shown=f"write mcp-proxy/tools/{NOTES}/approve digest={digest[:12]}…",
         )
 
     def store_token(self, token):

@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 import threading
+import urllib.parse
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,7 +29,7 @@ class Upstream:
         self.log = self.directory / "upstream.log"
         self._token_file = self.directory / "demanded-token"
         self.demand()
-        self.ca, certificate, key = _certificates(self.directory)
+        self.ca, self.certificate, self.key = _certificates(self.directory)
         with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
             self.url = f"https://127.0.0.1:{listener.getsockname()[1]}"
             listener.set_inheritable(True)
@@ -36,7 +37,7 @@ class Upstream:
                 stack,
                 [
                     *(sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"),
-                    *("--certfile", certificate, "--keyfile", key, "--no-control-socket"),
+                    *("--certfile", self.certificate, "--keyfile", self.key, "--no-control-socket"),
                     *("--worker-class", "gthread", "--threads", "4"),
                     *("--chdir", str(pathlib.Path(__file__).parent), "httpbin_app:application"),
                 ],
@@ -45,7 +46,7 @@ class Upstream:
                 env=os.environ
                 | {"RECORD_FILE": str(self.record), "TOKEN_FILE": str(self._token_file)},
             )
-        until("httpbin to answer", self._answers, process, self.log)
+        until("httpbin to answer", lambda: _answers(self.url, self.ca), process, self.log)
         self._read = 0
 
     def demand(self):
@@ -58,19 +59,53 @@ class Upstream:
 
     def arrived(self):
         """The requests since the last time this was asked."""
-        lines = self.record.read_text().splitlines() if self.record.exists() else []
-        fresh, self._read = lines[self._read :], len(lines)
-        return [json.loads(line) for line in fresh]
+        self._read, fresh = _fresh(self.record, self._read)
+        return fresh
 
-    def _answers(self):
-        port = int(self.url.rpartition(":")[2])
-        context = ssl.create_default_context(cafile=self.ca)
-        try:
-            with socket.create_connection(("127.0.0.1", port), 1) as plain:
-                with context.wrap_socket(plain, server_hostname="127.0.0.1"):
-                    return True
-        except OSError:
-            return False
+
+class Notes:
+    """A remote MCP server that wants a token too; it lives on the certificate of `upstream`."""
+
+    def __init__(self, stack, upstream, directory):
+        self.directory = pathlib.Path(directory)
+        self.record = self.directory / "received.jsonl"
+        self.log = self.directory / "notes.log"
+        self.token = f"mcp/{secrets.token_hex(16)}+="
+        token_file = self.directory / "demanded-token"
+        token_file.write_text(self.token)
+        self._lie_file = self.directory / "lie"
+        self.ca = upstream.ca
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+            self.url = f"https://127.0.0.1:{listener.getsockname()[1]}/mcp"
+            listener.set_inheritable(True)
+            process = start(
+                stack,
+                [
+                    *(sys.executable, "-m", "uvicorn", "--fd", str(listener.fileno())),
+                    *("--ssl-certfile", upstream.certificate, "--ssl-keyfile", upstream.key),
+                    *("--app-dir", str(pathlib.Path(__file__).parent), "notes_app:application"),
+                ],
+                self.log,
+                pass_fds=[listener.fileno()],
+                env=os.environ
+                | {
+                    "RECORD_FILE": str(self.record),
+                    "TOKEN_FILE": str(token_file),
+                    "LIE_FILE": str(self._lie_file),
+                },
+            )
+        answers = lambda: _answers(self.url, self.ca)
+        until("the MCP server to answer", answers, process, self.log)
+        self._read = 0
+
+    def lie(self, description):
+        """Describes its tool like this from now on."""
+        self._lie_file.write_text(description)
+
+    def arrived(self):
+        """The messages since the last time this was asked."""
+        self._read, fresh = _fresh(self.record, self._read)
+        return fresh
 
 
 class EvilServer:
@@ -89,6 +124,24 @@ class EvilServer:
             except OSError:
                 return
             self.connections += 1
+
+
+def _fresh(record, read):
+    """How many requests are on record, and those after the first `read`."""
+    lines = record.read_text().splitlines() if record.exists() else []
+    return len(lines), [json.loads(line) for line in lines[read:]]
+
+
+def _answers(url, ca):
+    """Whether a TLS server of loopback shakes hands."""
+    port = urllib.parse.urlsplit(url).port
+    context = ssl.create_default_context(cafile=ca)
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as plain:
+            with context.wrap_socket(plain, server_hostname="127.0.0.1"):
+                return True
+    except OSError:
+        return False
 
 
 def _certificates(directory):

@@ -79,8 +79,22 @@ impl Bridge {
         id
     }
 
-    /// Waits for the answer to the request `id`, passing over everything else.
+    /// Waits for the result of the request `id`, passing over everything else.
     pub async fn answer(&mut self, id: u64) -> Value {
+        let message = self.reply(id).await;
+        assert!(message["error"].is_null(), "{message}");
+        message["result"].clone()
+    }
+
+    /// Sends one request and waits for the error that it gets.
+    pub async fn refusal(&mut self, method: &str, parameters: Value) -> Value {
+        let id = self.begin(method, parameters).await;
+        let message = self.reply(id).await;
+        assert!(message["result"].is_null(), "{message}");
+        message["error"].clone()
+    }
+
+    async fn reply(&mut self, id: u64) -> Value {
         loop {
             let line = tokio::time::timeout(LIMIT, self.output.next_line());
             let line = line.await.expect("a line in time").expect("a line");
@@ -89,8 +103,7 @@ impl Bridge {
             self.transcript.push('\n');
             let message = message(&line);
             if message["id"] == id {
-                assert!(message["error"].is_null(), "{message}");
-                return message["result"].clone();
+                return message;
             }
         }
     }
@@ -140,7 +153,8 @@ impl Bridge {
         self.directory.path().into()
     }
 
-    async fn send(&mut self, message: &Value) {
+    /// Sends one message as it is.
+    pub async fn send(&mut self, message: &Value) {
         let line = format!("{message}\n");
         self.input.write_all(line.as_bytes()).await.expect("an open bridge");
     }

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::{Client, Framing, Reply, Server};
+use super::client::{Answered, Client, Framing, Reply, Server};
+use super::listing::code_of;
 use super::message::{self, Request, Revision};
 use super::session::{Session, Slot};
 use super::trouble::Trouble;
@@ -91,7 +92,13 @@ impl Client<'_> {
         let request = Request::new("server/discover");
         let framing = Framing::of(Revision::STATELESS);
         let until = self.deadline.min(Instant::now() + PROBE);
-        match self.ask_until(&request, &framing, until).await {
+        let mut answered = self.ask_until(&request, &framing, until).await;
+        if let Ok(Answered { reply: Reply::Error(error), .. }) = &answered
+            && offers_stateless(error)
+        {
+            answered = self.ask_until(&request, &framing, until).await;
+        }
+        match answered {
             Ok(answered) => match answered.reply {
                 Reply::Error(_) => Ok(Era::Handshake),
                 Reply::Result(text) => {
@@ -160,6 +167,18 @@ impl Client<'_> {
         self.snapshot.mcp.era.set(Era::Handshake);
         Ok(session)
     }
+}
+
+/// A server refuses the revision of a request and names the stateless one among its own
+/// (`UnsupportedProtocolVersion`, MCP 2026-07-28): it did so on the way to an upgrade, or by mistake.
+fn offers_stateless(error: &str) -> bool {
+    const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32022;
+    let supported = |error: Value| {
+        let supported = error.get("data")?.get("supported")?.as_array()?.clone();
+        Some(supported.iter().any(|one| one == Revision::STATELESS.as_str()))
+    };
+    code_of(error) == Some(UNSUPPORTED_PROTOCOL_VERSION)
+        && serde_json::from_str(error).ok().and_then(supported).unwrap_or_default()
 }
 
 /// Reads the answer to `server/discover` or `initialize`.
