@@ -165,8 +165,10 @@ mod tests {
             ))
             .unwrap()
         };
-        let calls =
-            |service: Option<&str>, check| Kind::Call { service: service.map(str::to_owned), check };
+        let calls = |service: Option<&str>, check| Kind::Call {
+            service: service.map(str::to_owned),
+            check,
+        };
         let read = calls(Some("a"), Check::Repeat);
         assert_eq!(call("proxy_read", r#"{"service":"a","path":"/"}"#), read);
         assert_eq!(call("proxy_request", r#"{"service":"a"}"#), calls(Some("a"), Check::Read));

@@ -26,12 +26,15 @@ pub(crate) struct Provision {
     /// Name of the agent: one for each machine
     #[arg(required_unless_present = "from", conflicts_with = "from")]
     pub(crate) agent: Option<String>,
-    /// Services that it may call; without, its policy stays as it is
+    /// Services that it may call; without these and MCP servers, its policy stays as it is
     #[arg(long, value_delimiter = ',', value_name = "NAME,…", conflicts_with = "from")]
     pub(crate) services: Vec<String>,
     /// Methods to allow, or `any`
     #[arg(long, value_delimiter = ',', default_value = "GET,HEAD", value_name = "METHOD,…")]
     pub(crate) methods: Vec<String>,
+    /// MCP servers whose approved tools it may use
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…", conflicts_with = "from")]
+    pub(crate) mcp_services: Vec<String>,
     /// Networks that it may log in and call from; without, any, or what is set already
     #[arg(long, value_delimiter = ',', value_name = "CIDR,…", conflicts_with = "from")]
     pub(crate) cidr: Option<Vec<String>>,
@@ -62,6 +65,7 @@ A file for --from:
   [agents.build7]
   services = [\"github\", \"sonarr\"]
   methods = [\"GET\", \"HEAD\"]
+  mcp_services = [\"linear\"]
   cidr = [\"10.0.0.7/32\"]
   ttl = \"30d\"
 

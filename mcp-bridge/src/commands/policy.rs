@@ -25,19 +25,56 @@ pub(crate) fn run(settings: &cli::Settings, arguments: &cli::Policy) -> Result<E
         .ok_or_else(|| CommandError::Argument("--mount isn't the path of a mount".to_owned()))?;
     let services =
         arguments.services.iter().map(|name| service(name)).collect::<Result<Vec<_>, _>>()?;
-    let text = if arguments.tools.is_empty() {
-        policy(&mount, &services, &methods(&arguments.methods)?)
+    let grant = if arguments.tools.is_empty() {
+        Grant { services, methods: methods(&arguments.methods)?, ..Grant::default() }
     } else {
-        tools_policy(&mount, &services, &tools(&arguments.tools)?)
+        Grant { mcp_services: services, tools: tools(&arguments.tools)?, ..Grant::default() }
     };
-    process::output(text.as_bytes())?;
+    process::output(policy(&mount, &grant).as_bytes())?;
     Ok(Exit::Success)
 }
 
+/// What an agent may call.
+#[derive(Debug, Default)]
+pub(crate) struct Grant {
+    /// The services that speak HTTP.
+    pub(crate) services: Vec<ServiceName>,
+    /// By which methods.
+    pub(crate) methods: Methods,
+    /// The services that are MCP servers.
+    pub(crate) mcp_services: Vec<ServiceName>,
+    /// Which of their tools.
+    pub(crate) tools: ToolNames,
+}
+
+impl Grant {
+    /// Whether it allows nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.mcp_services.is_empty()
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |services: &[ServiceName]| {
+            services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ")
+        };
+        let mut parts = Vec::new();
+        if !self.services.is_empty() {
+            parts.push(format!("{} on {}", self.methods, names(&self.services)));
+        }
+        if !self.mcp_services.is_empty() {
+            parts.push(format!("{} of {}", self.tools, names(&self.mcp_services)));
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
 /// Which methods to allow.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Methods {
     /// Every one that the service takes.
+    #[default]
     Any,
     /// These.
     Some(Vec<Method>),
@@ -74,11 +111,22 @@ pub(crate) fn methods(names: &[String]) -> Result<Methods, CommandError> {
 }
 
 /// Which tools of MCP servers to allow.
-enum ToolNames {
+#[derive(Debug, Default)]
+pub(crate) enum ToolNames {
     /// All that an operator approves, with prompts and resources.
+    #[default]
     Any,
     /// These, by their segments, and nothing else.
     Some(Vec<String>),
+}
+
+impl fmt::Display for ToolNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any approved tool"),
+            Self::Some(names) => f.write_str(&names.join(", ")),
+        }
+    }
 }
 
 /// Reads segments of tools, or `any`.
@@ -121,67 +169,57 @@ pub(crate) fn rotation_policy(auth_mount: &Mount, role: &str) -> String {
 }
 
 /// Writes the policy of an agent that may call some services through the engine at `mount`.
-pub(crate) fn policy(mount: &Mount, services: &[ServiceName], methods: &Methods) -> String {
-    let mut text = head(
-        mount,
-        services,
-        "A service's name ends in /METHOD or /+, never in *, which would open longer names too.",
+pub(crate) fn policy(mount: &Mount, grant: &Grant) -> String {
+    let all = || grant.services.iter().chain(&grant.mcp_services);
+    let names = all().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
+    let mut text = format!(
+        "# Lets an agent call {names} through the engine at {mount}/.\n\
+         # A service's name ends in {} or /+, never in *, which would open longer names too.\n\
+         \n\
+         # Which services there are, without secrets:\n\
+         path \"{mount}/catalog\" {{ capabilities = [\"read\"] }}\n",
+        if grant.services.is_empty() { "/TOOL" } else { "/METHOD" }
     );
+    for service in all() {
+        let _ =
+            writeln!(text, "path \"{mount}/catalog/{service}\" {{ capabilities = [\"read\"] }}");
+    }
+    if !grant.services.is_empty() {
+        calls(&mut text, mount, grant);
+    }
+    if !grant.mcp_services.is_empty() {
+        tool_calls(&mut text, mount, grant);
+    }
+    text + TAIL
+}
+
+fn calls(text: &mut String, mount: &Mount, grant: &Grant) {
     text.push_str("\n# The calls:\n");
-    for service in services {
-        let mut path =
-            |method: &str| allow(&mut text, &format!("{mount}/proxy/{service}/{method}"));
-        match methods {
+    for service in &grant.services {
+        let mut path = |method: &str| allow(text, &format!("{mount}/proxy/{service}/{method}"));
+        match &grant.methods {
             Methods::Any => path("+"),
             Methods::Some(methods) => methods.iter().for_each(|method| path(method.as_str())),
         }
     }
-    text + TAIL
 }
 
-/// Writes the policy of an agent that may use some MCP servers through the engine at `mount`.
-fn tools_policy(mount: &Mount, services: &[ServiceName], tools: &ToolNames) -> String {
-    let mut text = head(
-        mount,
-        services,
-        "A service's name ends in /TOOL or /+, never in *, which would open longer names too.",
-    );
+fn tool_calls(text: &mut String, mount: &Mount, grant: &Grant) {
     text.push_str("\n# The tools, once an operator has approved them:\n");
-    for service in services {
-        match tools {
-            ToolNames::Any => allow(&mut text, &format!("{mount}/call/{service}/+")),
-            ToolNames::Some(names) => {
-                for name in names {
-                    allow(&mut text, &format!("{mount}/call/{service}/{name}"));
-                }
-            }
+    for service in &grant.mcp_services {
+        let mut path = |tool: &str| allow(text, &format!("{mount}/call/{service}/{tool}"));
+        match &grant.tools {
+            ToolNames::Any => path("+"),
+            ToolNames::Some(names) => names.iter().for_each(|name| path(name)),
         }
     }
-    if let ToolNames::Any = tools {
+    if let ToolNames::Any = grant.tools {
         text.push_str("\n# Its prompts and resources:\n");
-        for service in services {
-            allow(&mut text, &format!("{mount}/prompts/{service}/+"));
-            allow(&mut text, &format!("{mount}/resources/{service}"));
+        for service in &grant.mcp_services {
+            allow(text, &format!("{mount}/prompts/{service}/+"));
+            allow(text, &format!("{mount}/resources/{service}"));
         }
     }
-    text + TAIL
-}
-
-/// What every policy begins with: what there is.
-fn head(mount: &Mount, services: &[ServiceName], rule: &str) -> String {
-    let names = services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
-    let mut text = format!(
-        "# Lets an agent call {names} through the engine at {mount}/.\n\
-         # {rule}\n\
-         \n\
-         # Which services there are, without secrets:\n\
-         path \"{mount}/catalog\" {{ capabilities = [\"read\"] }}\n"
-    );
-    for service in services {
-        let _ =
-            writeln!(text, "path \"{mount}/catalog/{service}\" {{ capabilities = [\"read\"] }}");
-    }
-    text
 }
 
 fn allow(text: &mut String, path: &str) {

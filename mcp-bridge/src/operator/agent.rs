@@ -3,8 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::catalog::ServiceName;
-use crate::commands::policy::Methods;
+use crate::commands::policy::Grant;
 
 /// An agent's name: its identity entity has it as it is, its policy and role behind a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,9 +42,7 @@ pub(crate) struct Agent {
     /// Its name.
     pub(crate) name: AgentName,
     /// What it may call; empty keeps the policy that is there.
-    pub(crate) services: Vec<ServiceName>,
-    /// By which methods.
-    pub(crate) methods: Methods,
+    pub(crate) grant: Grant,
     /// From which networks it may log in and use its token; none keeps what is there.
     pub(crate) cidrs: Option<Vec<String>>,
     /// How long a secret_id serves; none keeps what is there.

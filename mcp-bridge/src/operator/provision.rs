@@ -101,17 +101,13 @@ async fn write_policy(
     let rotation = rotation_policy(desk.auth_mount, &role);
     let rotates = |text: &str| text.contains(&rotation);
     let rotated = there.as_ref().is_some_and(|there| rotates(&there.policy));
-    let (mut text, mut object) = if agent.services.is_empty() {
+    let (mut text, mut object) = if agent.grant.is_empty() {
         let Some(there) = &there else {
             return Err(OperatorError::NoServices(agent.name.to_string()));
         };
         (there.policy.clone(), format!("policy {role}"))
     } else {
-        let services = agent.services.iter().map(ToString::to_string).collect::<Vec<_>>();
-        (
-            policy(mount, &agent.services, &agent.methods),
-            format!("policy {role}: {} on {}", agent.methods, services.join(", ")),
-        )
+        (policy(mount, &agent.grant), format!("policy {role}: {}", agent.grant))
     };
     if agent.self_rotate && !rotates(&text) {
         text.push_str(&rotation);

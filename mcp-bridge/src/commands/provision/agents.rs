@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::cli;
-use crate::commands::policy;
+use crate::commands::policy::{self, Grant, ToolNames};
 use crate::error::CommandError;
 use crate::operator::{Agent, AgentName, Lifetime};
 
@@ -21,8 +21,11 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
+    #[serde(default)]
     services: Vec<String>,
     methods: Option<Vec<String>>,
+    #[serde(default)]
+    mcp_services: Vec<String>,
     cidr: Option<Vec<String>>,
     ttl: Option<String>,
     #[serde(default)]
@@ -42,6 +45,7 @@ pub(super) fn of(arguments: &cli::Provision) -> Result<Vec<Agent>, CommandError>
     let entry = Entry {
         services: arguments.services.clone(),
         methods: Some(arguments.methods.clone()),
+        mcp_services: arguments.mcp_services.clone(),
         cidr: arguments.cidr.clone(),
         ttl: arguments.ttl.clone(),
         self_rotate: arguments.self_rotate,
@@ -61,11 +65,16 @@ fn read(path: &Path, methods: &[String], self_rotate: bool) -> Result<Vec<Agent>
 }
 
 fn agent(name: &str, entry: &Entry, methods: &[String]) -> Result<Agent, CommandError> {
-    let services = entry.services.iter().map(|name| policy::service(name));
+    let services =
+        |names: &[String]| names.iter().map(|name| policy::service(name)).collect::<Result<_, _>>();
     Ok(Agent {
         name: self::name(name)?,
-        services: services.collect::<Result<_, _>>()?,
-        methods: policy::methods(entry.methods.as_deref().unwrap_or(methods))?,
+        grant: Grant {
+            services: services(&entry.services)?,
+            methods: policy::methods(entry.methods.as_deref().unwrap_or(methods))?,
+            mcp_services: services(&entry.mcp_services)?,
+            tools: ToolNames::Any,
+        },
         cidrs: entry.cidr.clone(),
         lifetime: match &entry.ttl {
             None => None,
@@ -106,13 +115,13 @@ mod tests {
     fn a_file_names_agents_and_the_flags_fill_what_it_leaves_out() {
         let agents = parse(
             "[agents.b]\nservices = [\"github\"]\nmethods = [\"any\"]\nttl = \"30d\"\n\
-             [agents.a]\nservices = [\"sonarr\"]\ncidr = [\"10.0.0.7/32\"]\n",
+             [agents.a]\nservices = [\"sonarr\"]\nmcp_services = [\"linear\"]\ncidr = [\"10.0.0.7/32\"]\n",
         )
         .unwrap();
         let names = agents.iter().map(|agent| agent.name.to_string()).collect::<Vec<_>>();
         assert_eq!(names, ["a", "b"]);
-        let methods = agents.iter().map(|agent| agent.methods.to_string()).collect::<Vec<_>>();
-        assert_eq!(methods, ["GET", "any method"]);
+        let grants = agents.iter().map(|agent| agent.grant.to_string()).collect::<Vec<_>>();
+        assert_eq!(grants, ["GET on sonarr; any approved tool of linear", "any method on github"]);
         assert_eq!(agents[0].cidrs.as_deref().unwrap(), ["10.0.0.7/32"]);
         assert!(agents[1].lifetime.is_some() && agents[1].cidrs.is_none());
     }
