@@ -35,8 +35,9 @@ async def application(scope, receive, send):
         }
         with open(os.environ["RECORD_FILE"], "a") as record:
             record.write(json.dumps(entry) + "\n")
-        if headers.get("Authorization") != f"Bearer {pathlib.Path(os.environ['TOKEN_FILE']).read_text()}":
+        token = pathlib.Path(os.environ["TOKEN_FILE"]).read_text()
+        if headers.get("Authorization") != f"Bearer {token}":
             await send({"type": "http.response.start", "status": 401, "headers": []})
-            return await send({"type": "http.response.body", "body": b"a valid token is required\n"})
+            return await send({"type": "http.response.body", "body": b"a token is required\n"})
         describe()
     await inner(scope, receive, send)

@@ -144,7 +144,9 @@ async def ask_model(context: Context):
         role="user", content=mcp_types.TextContent(type="text", text="Say something.")
     )
     if era == "legacy":
-        return str(await context.session.create_message([words], max_tokens=10))
+        # On the stream of this call: nobody listens on another.
+        to = {"related_request_id": context.request_id}
+        return str(await context.session.create_message([words], max_tokens=10, **to))
     params = mcp_types.CreateMessageRequestParams(messages=[words], max_tokens=10)
     return asks(mcp_types.CreateMessageRequest(params=params))
 

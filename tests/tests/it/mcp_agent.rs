@@ -84,7 +84,9 @@ async fn an_agent_gets_whole_results_and_never_a_token() {
             let asked = call(&mut agent, &name(tool), json!({})).await;
             assert_eq!(asked["isError"], true, "{service} {tool}: {asked}");
             let told = text(&asked);
-            assert!(told.starts_with("input_required_unsupported: "), "{told}");
+            // A server with a session is answered, and makes of it what it will.
+            let refusal = if service == DOCS { "input_required_unsupported: " } else { "Vault" };
+            assert!(told.contains(refusal), "{told}");
             assert!(told.contains(wanted), "{told}");
         }
         let expected =
@@ -182,8 +184,10 @@ async fn a_long_call_is_reported_on_and_ends_at_the_server_when_it_is_cancelled(
     shown(&mut agent, "old__slow").await;
     let mut calls = Vec::new();
     for service in [DOCS, OLD] {
+        let longest = json!({ "timeout": 60 });
+        stage.world.root.write(&format!("mcp-proxy/services/{service}"), longest).await.ok();
         let slow = json!({
-            "name": format!("{service}__slow"), "arguments": { "seconds": 25 },
+            "name": format!("{service}__slow"), "arguments": { "seconds": 55 },
             "_meta": { "progressToken": format!("token of {service}") },
         });
         calls.push(agent.begin("tools/call", slow).await);

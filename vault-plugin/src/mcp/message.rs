@@ -117,9 +117,11 @@ pub(super) fn answer_to(request: &FromServer) -> Option<Bytes> {
     let message = if request.asks == Asks::Ping {
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}")
     } else {
+        // A server may put these words into its result, where the agent reads them.
         format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32601,\"message\":\"not \
-             available: calls come through Vault, which has no user, model or folders to ask\"}}}}"
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32601,\"message\":\"{} isn't \
+             available: calls come through Vault, which has no user, model or folders to ask\"}}}}",
+            request.asks.as_str()
         )
     };
     Some(message.into())
