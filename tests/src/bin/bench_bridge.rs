@@ -1,4 +1,5 @@
-//! Compares the bridge's first answers and memory with those of other stdio bridges, in one run.
+//! Compares the bridge with other stdio bridges before the same MCP server, in one run: first answers,
+//! calls of a tool, memory.
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't measure ends, and says why")]
 
@@ -15,10 +16,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 const RUNS: usize = 5;
+/// Calls in each run, one after another.
+const CALLS: usize = 200;
 
-const READER: &str = r#"
+const AGENT: &str = r#"
 path "mcp-proxy/catalog" { capabilities = ["read"] }
-path "mcp-proxy/proxy/demo/GET" { capabilities = ["update"] }
+path "mcp-proxy/catalog/bench" { capabilities = ["read"] }
+path "mcp-proxy/call/bench/read" { capabilities = ["update"] }
 "#;
 
 /// One program that bridges stdio to something behind HTTP.
@@ -27,6 +31,8 @@ struct Subject {
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(&'static str, String)>,
+    /// What it calls the server's tool.
+    tool: &'static str,
 }
 
 /// What one run measured.
@@ -35,6 +41,8 @@ struct Run {
     hello: Duration,
     /// From the start to the list of the tools.
     tools: Duration,
+    /// Each call, from the request to the answer.
+    calls: Vec<Duration>,
     /// Proportional set size of the program and its children, after that.
     pss_kib: u64,
     /// Resident set size of the same.
@@ -43,9 +51,14 @@ struct Run {
 
 #[tokio::main]
 async fn main() {
+    let cache = programs::root().join(".cache/bench");
+    let Some((_upstream, url)) = start_upstream(&cache).await else {
+        println!("Not measured, for want of an upstream (scripts/bench-peers).");
+        return;
+    };
     let world = World::start_quiet().await;
-    let (_upstream, _) = world.service("demo").await;
-    let role = world.app_role("agent", READER).await;
+    serve(&world, &url).await;
+    let role = world.app_role("agent", AGENT).await;
     let text = |path: PathBuf| path.display().to_string();
     let mut subjects = vec![Subject {
         name: "mcp-bridge",
@@ -56,40 +69,43 @@ async fn main() {
             ("MCP_BRIDGE_ROLE_ID_FILE", text(role.role_id_file())),
             ("MCP_BRIDGE_SECRET_ID_FILE", text(role.secret_id_file())),
         ],
+        tool: "bench__read",
     }];
-    let cache = programs::root().join(".cache/bench");
-    let upstream = start_upstream(&cache).await;
-    if let Some((_, url)) = &upstream {
-        let node = |name: &str| cache.join("node_modules/.bin").join(name);
-        let own = |arguments: &[&str]| arguments.iter().map(|&a| a.to_owned()).collect();
-        for (name, program, arguments) in [
-            (
-                "mcp-remote",
-                node("mcp-remote"),
-                own(&[url, "--allow-http", "--transport", "http-only"]),
-            ),
-            (
-                "supergateway",
-                node("supergateway"),
-                own(&["--streamableHttp", url, "--logLevel", "none"]),
-            ),
-            (
-                "mcp-proxy (PyPI)",
-                cache.join("venv/bin/mcp-proxy"),
-                own(&["--transport", "streamablehttp", url]),
-            ),
-        ] {
-            subjects.push(Subject { name, program, arguments, environment: Vec::new() });
-        }
-    } else {
-        println!("Not measured: the others, for want of an upstream (scripts/bench-peers).");
+    let node = |name: &str| cache.join("node_modules/.bin").join(name);
+    let own = |arguments: &[&str]| arguments.iter().map(|&a| a.to_owned()).collect();
+    for (name, program, arguments) in [
+        (
+            "mcp-remote",
+            node("mcp-remote"),
+            own(&[url.as_str(), "--allow-http", "--transport", "http-only"]),
+        ),
+        (
+            "supergateway",
+            node("supergateway"),
+            own(&["--streamableHttp", url.as_str(), "--logLevel", "none"]),
+        ),
+        (
+            "mcp-proxy (PyPI)",
+            cache.join("venv/bin/mcp-proxy"),
+            own(&["--transport", "streamablehttp", url.as_str()]),
+        ),
+    ] {
+        let environment = Vec::new();
+        subjects.push(Subject { name, program, arguments, environment, tool: "read" });
     }
 
     println!(
-        "Medians of {RUNS} runs; memory of the program and its children, once tools are listed."
+        "Medians of {RUNS} runs; {CALLS} calls of a tool in each, one after another; memory of the \
+         program and its children after that."
     );
-    println!("Behind mcp-bridge: a server with the plugin. Behind the others: FastMCP.\n");
-    println!("{:<18}{:>14}{:>14}{:>12}{:>12}", "", "initialize", "tools/list", "PSS", "RSS");
+    println!(
+        "All speak to the same FastMCP server; mcp-bridge through Vault and the plugin, which puts a \
+         credential in.\n"
+    );
+    println!(
+        "{:<18}{:>12}{:>12}{:>11}{:>11}{:>11}{:>11}",
+        "", "initialize", "tools/list", "call p50", "call p99", "PSS", "RSS"
+    );
     let mut results: Vec<Vec<Run>> = subjects.iter().map(|_| Vec::new()).collect();
     // In turns, so that a busy moment of the machine hits all alike.
     for _ in 0..RUNS {
@@ -102,15 +118,32 @@ async fn main() {
             println!("{:<18}not measured: it isn't installed, or gave no answer", subject.name);
             continue;
         }
+        let mut calls: Vec<_> = runs.iter().flat_map(|run| run.calls.iter().copied()).collect();
+        calls.sort();
+        let percentile = |part: usize| calls[calls.len() * part / 100].as_secs_f64() * 1e3;
         println!(
-            "{:<18}{:>11.1} ms{:>11.1} ms{:>8.1} MiB{:>8.1} MiB",
+            "{:<18}{:>9.1} ms{:>9.1} ms{:>8.2} ms{:>8.2} ms{:>7.1} MiB{:>7.1} MiB",
             subject.name,
             median(&runs, |run| run.hello.as_secs_f64() * 1e3),
             median(&runs, |run| run.tools.as_secs_f64() * 1e3),
+            percentile(50),
+            percentile(99),
             median(&runs, |run| run.pss_kib as f64 / 1024.0),
             median(&runs, |run| run.rss_kib as f64 / 1024.0),
         );
     }
+}
+
+/// Puts the server behind the engine, and approves its tool.
+async fn serve(world: &World, url: &str) {
+    let config = json!({ "allow_danger": "danger_allow_plaintext" });
+    world.root.write("mcp-proxy/config", config).await.ok();
+    let service = json!({
+        "type": "mcp", "base_url": url, "danger_allow_plaintext": true,
+        "auth": "bearer", "token": world.secret(),
+    });
+    world.root.write("mcp-proxy/services/bench", service).await.ok();
+    world.root.write("mcp-proxy/tools/bench/approve", json!({})).await.ok();
 }
 
 /// Starts an MCP server over HTTP; none where its parts aren't installed.
@@ -166,15 +199,26 @@ async fn measure(subject: &Subject) -> Option<Run> {
     let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
     input.write_all(format!("{ready}\n").as_bytes()).await.ok()?;
     let listed = request(&mut input, &mut output, 2, "tools/list", json!({})).await?;
-    assert!(listed["tools"].as_array().is_some_and(|tools| !tools.is_empty()), "{listed}");
+    let named = |tool: &Value| tool["name"] == subject.tool;
+    assert!(listed["tools"].as_array().is_some_and(|tools| tools.iter().any(named)), "{listed}");
     let tools = started.elapsed();
+    let mut calls = Vec::new();
+    for number in 0..CALLS {
+        let path = format!("/a/{number}");
+        let call = json!({ "name": subject.tool, "arguments": { "path": path } });
+        let began = Instant::now();
+        let id = u64::try_from(number).unwrap() + 3;
+        let answer = request(&mut input, &mut output, id, "tools/call", call).await?;
+        calls.push(began.elapsed());
+        assert_eq!(answer["content"][0]["text"], path.as_str(), "{answer}");
+    }
     let (pss_kib, rss_kib) = memory(process.id()?);
     drop(input);
     // Those that don't leave with their client are ended: its own child alone.
     if tokio::time::timeout(Duration::from_secs(3), process.wait()).await.is_err() {
         let _ = process.kill().await;
     }
-    Some(Run { hello, tools, pss_kib, rss_kib })
+    Some(Run { hello, tools, calls, pss_kib, rss_kib })
 }
 
 async fn request(
