@@ -1,4 +1,5 @@
-//! Compares the bridge's answers and memory with those of other stdio bridges, in one run.
+//! Compares the bridge with other stdio bridges before the same MCP server, in one run: first answers,
+//! calls of a tool, memory.
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't measure ends, and says why")]
 
@@ -17,11 +18,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 const RUNS: usize = 5;
-const CALLS: usize = 50;
+/// Calls in each run, one after another.
+const CALLS: usize = 200;
 
-const READER: &str = r#"
+const AGENT: &str = r#"
 path "mcp-proxy/catalog" { capabilities = ["read"] }
-path "mcp-proxy/proxy/demo/GET" { capabilities = ["update"] }
+path "mcp-proxy/catalog/bench" { capabilities = ["read"] }
+path "mcp-proxy/call/bench/read" { capabilities = ["update"] }
 "#;
 
 /// One program that bridges stdio to something behind HTTP.
@@ -30,8 +33,8 @@ struct Subject {
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(&'static str, String)>,
-    /// The parameters of a `tools/call`.
-    call: Value,
+    /// What it calls the server's tool.
+    tool: &'static str,
 }
 
 /// What one run measured.
@@ -40,17 +43,22 @@ struct Run {
     hello: Duration,
     /// From the start to the list of the tools.
     tools: Duration,
-    /// Of one call of a tool, the median of [`CALLS`].
-    call_ms: f64,
+    /// Each call, from the request to the answer.
+    calls: Vec<Duration>,
     /// Proportional and resident memory of the program and its children, after that, in MiB.
     memory: (f64, f64),
 }
 
 #[tokio::main]
 async fn main() {
+    let cache = programs::root().join(".cache/bench");
+    let Some((_upstream, url)) = start_upstream(&cache).await else {
+        println!("Not measured, for want of an upstream (scripts/bench-peers).");
+        return;
+    };
     let world = World::start_quiet().await;
-    let (_upstream, _) = world.service("demo").await;
-    let role = world.app_role("agent", READER).await;
+    serve(&world, &url).await;
+    let role = world.app_role("agent", AGENT).await;
     let text = |path: PathBuf| path.display().to_string();
     let mut subjects = vec![Subject {
         name: "mcp-bridge",
@@ -61,35 +69,29 @@ async fn main() {
             ("MCP_BRIDGE_ROLE_ID_FILE", text(role.role_id_file())),
             ("MCP_BRIDGE_SECRET_ID_FILE", text(role.secret_id_file())),
         ],
-        call: json!({ "name": "proxy_read", "arguments": { "service": "demo", "path": "/a" } }),
+        tool: "bench__read",
     }];
-    let cache = programs::root().join(".cache/bench");
-    let upstream = start_upstream(&cache).await;
-    if let Some((_, url)) = &upstream {
-        let node = |name: &str| cache.join("node_modules/.bin").join(name);
-        let own = |arguments: &[&str]| arguments.iter().map(|&a| a.to_owned()).collect();
-        for (name, program, arguments) in [
-            (
-                "mcp-remote",
-                node("mcp-remote"),
-                own(&[url, "--allow-http", "--transport", "http-only"]),
-            ),
-            (
-                "supergateway",
-                node("supergateway"),
-                own(&["--streamableHttp", url, "--logLevel", "none"]),
-            ),
-            (
-                "mcp-proxy (PyPI)",
-                cache.join("venv/bin/mcp-proxy"),
-                own(&["--transport", "streamablehttp", url]),
-            ),
-        ] {
-            let call = json!({ "name": "read", "arguments": { "path": "/a" } });
-            subjects.push(Subject { name, program, arguments, environment: Vec::new(), call });
-        }
-    } else {
-        println!("Not measured: the others, for want of an upstream (scripts/bench-peers).");
+    let node = |name: &str| cache.join("node_modules/.bin").join(name);
+    let own = |arguments: &[&str]| arguments.iter().map(|&a| a.to_owned()).collect();
+    for (name, program, arguments) in [
+        (
+            "mcp-remote",
+            node("mcp-remote"),
+            own(&[url.as_str(), "--allow-http", "--transport", "http-only"]),
+        ),
+        (
+            "supergateway",
+            node("supergateway"),
+            own(&["--streamableHttp", url.as_str(), "--logLevel", "none"]),
+        ),
+        (
+            "mcp-proxy (PyPI)",
+            cache.join("venv/bin/mcp-proxy"),
+            own(&["--transport", "streamablehttp", url.as_str()]),
+        ),
+    ] {
+        let environment = Vec::new();
+        subjects.push(Subject { name, program, arguments, environment, tool: "read" });
     }
 
     let mut results: Vec<Vec<Run>> = subjects.iter().map(|_| Vec::new()).collect();
@@ -100,41 +102,56 @@ async fn main() {
         }
     }
     let caption = format!(
-        "The bridge and its like, from the start of each: medians of {RUNS} runs of {CALLS} calls; \
-         memory of the program and its children after them."
+        "The bridge and its like before the same MCP server: medians of {RUNS} runs with {CALLS} calls \
+         of a tool in each, one after another; memory of the program and its children after them."
     );
     let columns = [
         ("initialize ms", 1),
         ("tools/list ms", 1),
-        ("call ms", 2),
+        ("call p50 ms", 2),
+        ("call p99 ms", 2),
         ("PSS MiB", 1),
         ("RSS MiB", 1),
     ];
     let mut table = Table::new(caption, &columns);
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
     for (subject, runs) in subjects.iter().zip(results) {
         if runs.is_empty() {
             println!("Not measured: {}; it isn't installed, or gave no answer.", subject.name);
             continue;
         }
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let mut calls: Vec<_> = runs.iter().flat_map(|run| run.calls.iter().copied()).collect();
+        calls.sort();
+        let percentile = |part: usize| ms(calls[calls.len() * part / 100]);
         let row = [
             median(&runs, |run| ms(run.hello)),
             median(&runs, |run| ms(run.tools)),
-            median(&runs, |run| run.call_ms),
+            percentile(50),
+            percentile(99),
             median(&runs, |run| run.memory.0),
             median(&runs, |run| run.memory.1),
         ];
         table.row(subject.name, row);
     }
-    // Calls of MCP upstreams through the plugin belong here, beside the same upstream's calls
-    // through the others, once the engine has them: a subject whose service is that upstream.
     table.note(
-        "Behind mcp-bridge: a server with the plugin, and an HTTP API; its call includes both. Behind \
-         the others: an MCP server over HTTP on the same machine, without a credential.",
+        "All speak to the same FastMCP server; mcp-bridge through Vault and the plugin, which puts a \
+         credential in.",
     );
     let mut report = Report::new("bridge");
     println!("{}", report.add(table));
     report.publish();
+}
+
+/// Puts the server behind the engine, and approves its tool.
+async fn serve(world: &World, url: &str) {
+    let config = json!({ "allow_danger": "danger_allow_plaintext" });
+    world.root.write("mcp-proxy/config", config).await.ok();
+    let service = json!({
+        "type": "mcp", "base_url": url, "danger_allow_plaintext": true,
+        "auth": "bearer", "token": world.secret(),
+    });
+    world.root.write("mcp-proxy/services/bench", service).await.ok();
+    world.root.write("mcp-proxy/tools/bench/approve", json!({})).await.ok();
 }
 
 /// Starts an MCP server over HTTP; none where its parts aren't installed.
@@ -190,15 +207,18 @@ async fn measure(subject: &Subject) -> Option<Run> {
     let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
     input.write_all(format!("{ready}\n").as_bytes()).await.ok()?;
     let listed = request(&mut input, &mut output, 2, "tools/list", json!({})).await?;
-    assert!(listed["tools"].as_array().is_some_and(|tools| !tools.is_empty()), "{listed}");
+    let named = |tool: &Value| tool["name"] == subject.tool;
+    assert!(listed["tools"].as_array().is_some_and(|tools| tools.iter().any(named)), "{listed}");
     let tools = started.elapsed();
     let mut calls = Vec::new();
-    for number in 0..CALLS as u64 {
-        let begun = Instant::now();
-        let call = subject.call.clone();
-        let result = request(&mut input, &mut output, 3 + number, "tools/call", call).await?;
-        assert!(result["content"].is_array() && result["isError"] != true, "{result}");
-        calls.push(begun.elapsed().as_secs_f64() * 1e3);
+    for number in 0..CALLS {
+        let path = format!("/a/{number}");
+        let call = json!({ "name": subject.tool, "arguments": { "path": path } });
+        let began = Instant::now();
+        let id = u64::try_from(number).unwrap() + 3;
+        let answer = request(&mut input, &mut output, id, "tools/call", call).await?;
+        calls.push(began.elapsed());
+        assert_eq!(answer["content"][0]["text"], path.as_str(), "{answer}");
     }
     let memory = memory(process.id()?);
     drop(input);
@@ -206,7 +226,7 @@ async fn measure(subject: &Subject) -> Option<Run> {
     if tokio::time::timeout(Duration::from_secs(3), process.wait()).await.is_err() {
         let _ = process.kill().await;
     }
-    Some(Run { hello, tools, call_ms: median(&calls, |&ms| ms), memory })
+    Some(Run { hello, tools, calls, memory })
 }
 
 async fn request(

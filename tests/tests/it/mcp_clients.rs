@@ -46,7 +46,7 @@ impl Desk {
             .current_dir(self.home.path())
             .kill_on_drop(true)
             .output();
-        let output = tokio::time::timeout(LIMIT, output).await.expect("an end in time").unwrap();
+        let output = tokio::time::timeout(LIMIT, output).await.unwrap().unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         output
     }
@@ -59,7 +59,7 @@ impl Desk {
         let more = [bridge.as_str(), "docs__rich", "{}"];
         let arguments = [&[script.as_str()], &driver[1..], &more].concat();
         let output = self.run(program, &arguments).await;
-        let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         if let Some(version) = version {
             assert_eq!(report["version"], version, "{report}");
         }

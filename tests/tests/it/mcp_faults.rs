@@ -1,5 +1,6 @@
 //! Killed, restarted, hostile: no call is made twice, none is lost without a word, none waits for
 //! another's server.
+#![expect(clippy::print_stdout, reason = "how the calls ended is for people")]
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

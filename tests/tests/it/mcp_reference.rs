@@ -100,6 +100,6 @@ impl Direct {
         let text = self.send(Some(2), method, params).await.text().await.unwrap();
         let events = text.split('\n').filter_map(|line| line.strip_prefix("data: "));
         let mut messages = events.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-        messages.find(|message| message["id"] == 2).expect(&text)["result"].clone()
+        messages.find(|message| message["id"] == 2).unwrap()["result"].clone()
     }
 }
