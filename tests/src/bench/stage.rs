@@ -216,7 +216,7 @@ fn items(bytes: usize) -> String {
         );
     }
     let rest = bytes - text.len() - 4;
-    let _ = write!(text, "\"{}\"]\n", "x".repeat(rest));
+    let _ = writeln!(text, "\"{}\"]", "x".repeat(rest));
     assert_eq!(text.len(), bytes, "the size that was asked for");
     text
 }
