@@ -1,8 +1,9 @@
 //! Finds the server that a resource's URI belongs to, and keeps the URIs of several apart.
 //!
-//! A URI stands as the server gave it where no other server has the same. Otherwise each of them gets
-//! a prefix: the service's name, `_` as `.`, then `+`: `linear+file:///notes.txt`. With its prefix
-//! every URI is understood, whether it was listed with it or not.
+//! A URI stands as the server gave it where it can be no other server's: none lists it, none has a
+//! template for it, and it doesn't begin like a prefix. Otherwise it gets one: the service's name, `_`
+//! as `.`, then `+`: `linear+file:///notes.txt`. With its prefix every URI is understood, whether it
+//! was listed with it or not, and nothing that a server lists comes before that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Entry, Offer, matches};
-use crate::catalog::{Catalog, ServiceName};
+use crate::catalog::{Catalog, Kind, ServiceName};
 
 /// The resources and templates of all servers.
 #[derive(Debug, Default)]
@@ -19,10 +20,15 @@ pub(crate) struct Resources {
     pub(crate) listed: Vec<Value>,
     /// Definitions of templates, in the order of their services.
     pub(crate) templates: Vec<Value>,
+    /// What is listed, and by whom.
     owners: HashMap<String, Vec<ServiceName>>,
-    /// Patterns of templates, and whose they are.
-    patterns: Vec<(String, ServiceName)>,
+    /// Patterns of templates that tell whose a URI is, and whose they are.
+    patterns: HashMap<String, Vec<ServiceName>>,
+    /// The servers with resources.
     services: Vec<ServiceName>,
+    /// All servers, by what stands before the `+` of their prefix: one that offers nothing now, or
+    /// nothing to this agent, keeps its own.
+    prefixes: HashMap<String, ServiceName>,
 }
 
 /// Why a URI belongs to no server.
@@ -37,30 +43,34 @@ pub(crate) enum Unresolved {
 impl Resources {
     /// Gathers what the services of a catalog offer.
     pub(crate) fn of(catalog: Option<&Catalog>) -> Self {
-        let services = catalog.into_iter().flat_map(Catalog::offers);
-        let services = services.filter(|(_, offer)| has_resources(offer)).collect::<Vec<_>>();
         let mut resources = Self::default();
-        for (service, offer) in &services {
+        let all = catalog.into_iter().flat_map(|catalog| &catalog.services);
+        for service in all.filter(|service| service.kind == Kind::Mcp) {
+            resources.prefixes.insert(scheme(&service.name), service.name.clone());
+        }
+        let offers = catalog.into_iter().flat_map(Catalog::offers);
+        let offers = offers.filter(|(_, offer)| has_resources(offer)).collect::<Vec<_>>();
+        for (service, offer) in &offers {
             resources.services.push((*service).clone());
             for entry in &offer.resources {
-                resources.owners.entry(entry.name.clone()).or_default().push((*service).clone());
+                own(&mut resources.owners, entry.name.clone(), service);
             }
-            for entry in &offer.templates {
-                resources.patterns.push((pattern(&entry.name), (*service).clone()));
+            let telling = offer.templates.iter().filter_map(|entry| resources.telling(entry));
+            for pattern in telling.take(MAX_PATTERNS).collect::<Vec<_>>() {
+                own(&mut resources.patterns, pattern, service);
             }
         }
-        let templates = resources.patterns.iter().fold(HashMap::new(), |mut count, (text, _)| {
-            *count.entry(text.clone()).or_insert(0_usize) += 1;
-            count
-        });
-        for (service, offer) in services {
+        for (service, offer) in offers {
             for entry in &offer.resources {
-                let shared = resources.owners.get(&entry.name).is_some_and(|all| all.len() > 1);
-                resources.listed.push(definition(service, entry, "uri", shared));
+                let alone = resources.prefixed(&entry.name).is_none()
+                    && resources.having(&entry.name) == [service];
+                resources.listed.push(definition(service, entry, "uri", !alone));
             }
             for entry in &offer.templates {
-                let shared = templates.get(&pattern(&entry.name)).is_some_and(|count| *count > 1);
-                resources.templates.push(definition(service, entry, "uriTemplate", shared));
+                let pattern = resources.telling(entry);
+                let owners = pattern.and_then(|pattern| resources.patterns.get(&pattern));
+                let alone = owners.is_some_and(|owners| owners.iter().eq([service]));
+                resources.templates.push(definition(service, entry, "uriTemplate", !alone));
             }
         }
         resources
@@ -75,25 +85,17 @@ impl Resources {
     ///
     /// # Errors
     ///
-    /// [`Unresolved`] where none is listed with it, none has a template for it, and there is more
-    /// than one.
+    /// [`Unresolved`] where several list it or have a template for it, where none does and there is
+    /// more than one, and where its prefix is that of a server without resources.
     pub(crate) fn resolve(&self, uri: &str) -> Result<(ServiceName, String, String), Unresolved> {
-        let whole = |service: &ServiceName| Ok((service.clone(), uri.to_owned(), String::new()));
-        match self.owners.get(uri).map(Vec::as_slice) {
-            Some([owner]) => return whole(owner),
-            Some(owners) => return Err(Unresolved::Several(owners.to_vec())),
-            None => {}
-        }
-        for service in &self.services {
-            let prefix = prefix(service);
-            if let Some(rest) = uri.strip_prefix(&prefix) {
-                return Ok((service.clone(), rest.to_owned(), prefix));
+        if let Some((service, rest)) = self.prefixed(uri) {
+            if !self.services.contains(service) {
+                return Err(Unresolved::Unknown);
             }
+            return Ok((service.clone(), rest.to_owned(), prefix(service)));
         }
-        let fits = |(pattern, _): &&(String, ServiceName)| matches(pattern, uri);
-        let mut fitting = self.patterns.iter().filter(fits).map(|(_, s)| s).collect::<Vec<_>>();
-        fitting.dedup();
-        match (&fitting[..], &self.services[..]) {
+        let whole = |service: &ServiceName| Ok((service.clone(), uri.to_owned(), String::new()));
+        match (&self.having(uri)[..], &self.services[..]) {
             ([service], _) => whole(service),
             // A resource needn't be listed (resources, "User Interaction Model").
             ([], [service]) => whole(service),
@@ -104,12 +106,50 @@ impl Resources {
             }
         }
     }
+
+    /// Whose prefix a URI begins with, in any case as schemes are (RFC 3986, section 3.1), and what
+    /// comes after it.
+    fn prefixed<'u>(&self, uri: &'u str) -> Option<(&ServiceName, &'u str)> {
+        let (before, rest) = uri.split_once('+')?;
+        Some((self.prefixes.get(&before.to_ascii_lowercase())?, rest))
+    }
+
+    /// Who lists a URI without a prefix, or has a template for it.
+    fn having(&self, uri: &str) -> Vec<&ServiceName> {
+        let fitting = self.patterns.iter().filter(|(pattern, _)| matches(pattern, uri));
+        let fitting = fitting.flat_map(|(_, services)| services);
+        let mut having =
+            self.owners.get(uri).into_iter().flatten().chain(fitting).collect::<Vec<_>>();
+        having.sort_unstable();
+        having.dedup();
+        having
+    }
+
+    /// The pattern of a template that tells whose a URI without a prefix is. One that leaves the
+    /// scheme open would fit the URIs of every other server.
+    fn telling(&self, template: &Entry) -> Option<String> {
+        let pattern = pattern(&template.name);
+        let (scheme, _) = pattern.split_once(':')?;
+        let sound = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        (scheme.chars().all(sound) && self.prefixed(&pattern).is_none()).then_some(pattern)
+    }
+}
+
+fn own(owners: &mut HashMap<String, Vec<ServiceName>>, what: String, service: &ServiceName) {
+    let owners = owners.entry(what).or_default();
+    if owners.last() != Some(service) {
+        owners.push(service.clone());
+    }
 }
 
 /// What stands before a URI to say whose it is. A scheme has no underscore (RFC 3986, section 3.1),
 /// and a service's name no dot.
 pub(crate) fn prefix(service: &ServiceName) -> String {
-    format!("{}+", service.as_str().replace('_', "."))
+    format!("{}+", scheme(service))
+}
+
+fn scheme(service: &ServiceName) -> String {
+    service.as_str().replace('_', ".")
 }
 
 fn has_resources(offer: &Offer) -> bool {
@@ -136,6 +176,9 @@ fn pattern(template: &str) -> String {
     }
     pattern + rest
 }
+
+/// How many templates of one server tell whose a URI is: each is tried on all that is listed.
+const MAX_PATTERNS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -189,6 +232,75 @@ mod tests {
                 matches!(both.resolve(shared), Err(Unresolved::Several(all)) if all.len() == 2)
             );
         }
+    }
+
+    #[test]
+    fn no_server_gets_what_was_meant_for_another() {
+        let hostile = resources(json!({
+            "a_b": [["file:///x", "log:1"], ["note://{id}"]],
+            "evil": [
+                ["a.b+file:///x", "A.B+file:///x", "evil+own", "note://7", "free:1", "free:1"],
+                ["{+all}", "a.b+file:///{p}", "a.b{+rest}", "log:{n}", "free:{n}", "free:{m}"],
+            ],
+        }));
+        let uris = hostile.listed.iter().map(|d| d["uri"].as_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(
+            uris,
+            [
+                "file:///x",
+                "a.b+log:1",
+                "evil+a.b+file:///x",
+                "evil+A.B+file:///x",
+                "evil+evil+own",
+                "evil+note://7",
+                "free:1",
+                "free:1",
+            ]
+        );
+        let templates = hostile.templates.iter().map(|d| d["uriTemplate"].as_str().unwrap());
+        assert_eq!(
+            templates.collect::<Vec<_>>(),
+            [
+                "note://{id}",
+                "evil+{+all}",
+                "evil+a.b+file:///{p}",
+                "evil+a.b{+rest}",
+                "log:{n}",
+                "free:{n}",
+                "free:{m}",
+            ]
+        );
+        // A prefix comes before all that was listed, in any case (RFC 3986, section 3.1).
+        check(&hostile, "a.b+file:///x", "a_b", "file:///x");
+        check(&hostile, "A.B+file:///x", "a_b", "file:///x");
+        check(&hostile, "evil+a.b+file:///x", "evil", "a.b+file:///x");
+        check(&hostile, "evil+evil+own", "evil", "evil+own");
+        check(&hostile, "file:///x", "a_b", "file:///x");
+        check(&hostile, "note://8", "a_b", "note://8");
+        check(&hostile, "free:2", "evil", "free:2");
+        // What one lists and another has a template for, and what nobody said to have.
+        for unclear in ["log:1", "note://7", "file:///y"] {
+            let found = hostile.resolve(unclear);
+            assert!(matches!(found, Err(Unresolved::Several(all)) if all.len() == 2), "{unclear}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_kept_for_a_server_that_offers_nothing_now() {
+        let gone = resources(json!({ "evil": [["a+file:///x"], []], "a": [[], []] }));
+        assert_eq!(gone.listed[0]["uri"], "evil+a+file:///x");
+        assert_eq!(gone.resolve("a+file:///x"), Err(Unresolved::Unknown));
+        check(&gone, "evil+a+file:///x", "evil", "a+file:///x");
+    }
+
+    #[test]
+    fn templates_beyond_a_bound_want_their_prefix() {
+        let many = (0..=MAX_PATTERNS).map(|i| format!("t{i}:{{x}}")).collect::<Vec<_>>();
+        let many = resources(json!({ "a": [[], many], "b": [["b:1"], []] }));
+        let prefixed = |d: &&Value| d["uriTemplate"].as_str().unwrap().starts_with("a+");
+        assert_eq!(many.templates.iter().filter(prefixed).count(), 1);
+        check(&many, "t0:1", "a", "t0:1");
+        check(&many, &format!("a+t{MAX_PATTERNS}:1"), "a", &format!("t{MAX_PATTERNS}:1"));
     }
 
     #[test]

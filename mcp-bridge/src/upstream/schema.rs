@@ -5,6 +5,8 @@
 //! would refuse is written in another form with the same meaning; where there is none it is relaxed,
 //! and a note in words says what was there.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 type Schema = Map<String, Value>;
@@ -33,7 +35,7 @@ pub(super) fn input(schema: Option<&Value>) -> (Schema, Vec<String>) {
     let mut root = Value::Object(root);
     portable(&mut root);
     let root = if let Value::Object(root) = root { root } else { Schema::new() };
-    (root, notes)
+    (root, bounded(notes))
 }
 
 /// An output schema for a list of tools; none where a client might refuse the whole list for it: the
@@ -93,23 +95,28 @@ fn resolve<'s>(root: &'s Schema, reference: &str) -> Option<&'s Value> {
 
 /// Takes alternatives and conditions away from a root.
 fn flatten(root: &mut Schema, notes: &mut Vec<String>) {
-    if let Some(Value::Array(parts)) = root.remove("allOf") {
-        for part in parts {
-            match resolved(root, &part) {
-                Some(part) if is_plain(&part) => merge(root, &part, true),
-                Some(_) | None => {
-                    notes.push(format!("All calls must also satisfy {}.", cut(&part)))
+    match root.remove("allOf") {
+        Some(Value::Array(parts)) if parts.len() <= MAX_PARTS => {
+            for part in parts {
+                match resolved(root, &part) {
+                    Some(part) if is_plain(&part) => merge(root, &part, true),
+                    Some(_) | None => {
+                        notes.push(format!("All calls must also satisfy {}.", cut(&part)));
+                    }
                 }
             }
         }
+        Some(parts @ Value::Array(_)) => notes.push(unjoined("allOf", &parts)),
+        Some(_) | None => {}
     }
     for keyword in ["anyOf", "oneOf"] {
         let Some(Value::Array(alternatives)) = root.remove(keyword) else { continue };
-        let resolved = alternatives.iter().map(|alternative| resolved(root, alternative));
+        let few = alternatives.iter().take(MAX_PARTS + 1);
+        let resolved = few.map(|alternative| resolved(root, alternative));
         let resolved = resolved.collect::<Option<Vec<_>>>().unwrap_or_default();
-        if resolved.is_empty() || !resolved.iter().all(is_plain) {
-            let all = Value::Array(alternatives);
-            notes.push(format!("The arguments must satisfy {keyword} of {}.", cut(&all)));
+        let joined = 1..=MAX_PARTS;
+        if !joined.contains(&resolved.len()) || !resolved.iter().all(is_plain) {
+            notes.push(unjoined(keyword, &Value::Array(alternatives)));
             continue;
         }
         let sets = resolved.iter().map(names).collect::<Vec<_>>();
@@ -120,7 +127,8 @@ fn flatten(root: &mut Schema, notes: &mut Vec<String>) {
         let which = if keyword == "oneOf" { "exactly one" } else { "at least one" };
         let sets = sets.into_iter().filter(|set| !set.is_empty()).collect::<Vec<_>>();
         if sets.len() > 1 {
-            notes.push(format!("Give {which} of these sets of arguments: {}.", sets.join("; or ")));
+            let sets = shortened(sets.join("; or "));
+            notes.push(format!("Give {which} of these sets of arguments: {sets}."));
         }
     }
     if let Some(condition) = root.remove("if") {
@@ -163,6 +171,7 @@ fn is_plain(part: &Schema) -> bool {
 /// Adds a part's properties to a root. One that both define differently may be either, or must be
 /// both.
 fn merge(root: &mut Schema, part: &Schema, all: bool) {
+    let both = if all { "allOf" } else { "anyOf" };
     if let Some(Value::Object(more)) = part.get("properties") {
         let properties = root.entry("properties").or_insert_with(|| json!({}));
         if !properties.is_object() {
@@ -175,17 +184,16 @@ fn merge(root: &mut Schema, part: &Schema, all: bool) {
                     properties.insert(name.clone(), schema.clone());
                 }
                 Some(present) if present == schema => {}
-                Some(present) if all => *present = json!({ "allOf": [present.take(), schema] }),
                 Some(Value::Object(present))
-                    if present.len() == 1 && present.get("anyOf").is_some_and(Value::is_array) =>
+                    if present.len() == 1 && present.get(both).is_some_and(Value::is_array) =>
                 {
-                    if let Some(Value::Array(alternatives)) = present.get_mut("anyOf")
-                        && !alternatives.contains(schema)
+                    if let Some(Value::Array(schemas)) = present.get_mut(both)
+                        && !schemas.contains(schema)
                     {
-                        alternatives.push(schema.clone());
+                        schemas.push(schema.clone());
                     }
                 }
-                Some(present) => *present = json!({ "anyOf": [present.take(), schema] }),
+                Some(present) => *present = json!({ both: [present.take(), schema] }),
             }
         }
     }
@@ -206,16 +214,18 @@ fn required(schema: &Schema) -> Vec<String> {
 fn common(alternatives: &[Schema]) -> Vec<String> {
     let mut all = alternatives.iter().map(required);
     let first = all.next().unwrap_or_default();
-    all.fold(first, |common, next| common.into_iter().filter(|n| next.contains(n)).collect())
+    all.fold(first, |mut common, next| {
+        let next = next.into_iter().collect::<HashSet<_>>();
+        common.retain(|name| next.contains(name));
+        common
+    })
 }
 
 fn require(root: &mut Schema, more: Vec<String>) {
     let mut names = required(root);
-    for name in more {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
+    names.extend(more);
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     if !names.is_empty() {
         root.insert("required".to_owned(), Value::from(names));
     }
@@ -224,11 +234,12 @@ fn require(root: &mut Schema, more: Vec<String>) {
 /// The arguments that an alternative wants, in words; those that it doesn't require stand in
 /// brackets.
 fn names(alternative: &Schema) -> String {
-    let required = required(alternative);
+    let mut names = required(alternative);
+    let required = names.iter().cloned().collect::<HashSet<_>>();
     let properties = alternative.get("properties").and_then(Value::as_object);
-    let optional = properties.into_iter().flat_map(Map::keys).filter(|n| !required.contains(n));
-    let optional = optional.map(|name| format!("[{name}]")).collect::<Vec<_>>();
-    required.iter().cloned().chain(optional).collect::<Vec<_>>().join(", ")
+    let optional = properties.into_iter().flat_map(Map::keys).filter(|n| !required.contains(*n));
+    names.extend(optional.map(|name| format!("[{name}]")));
+    names.join(", ")
 }
 
 /// Rewrites what strict clients refuse below a root.
@@ -323,13 +334,37 @@ fn describe(schema: &mut Schema, note: &str) {
     schema.insert("description".to_owned(), Value::from(text));
 }
 
+/// A note on parts that weren't joined.
+fn unjoined(keyword: &str, parts: &Value) -> String {
+    format!("The arguments must satisfy {keyword} of {}.", cut(parts))
+}
+
 /// A rule as JSON, cut to what a description can bear.
 fn cut(rule: &Value) -> String {
-    let text = rule.to_string();
+    shortened(rule.to_string())
+}
+
+fn shortened(text: String) -> String {
     match text.char_indices().nth(MAX_RULE) {
         Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
         None => text,
     }
+}
+
+/// As many notes as a description can bear.
+fn bounded(mut notes: Vec<String>) -> Vec<String> {
+    let mut left = MAX_NOTES;
+    let fit = |note: &String| {
+        let rest = left.checked_sub(note.chars().count());
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    let fitting = notes.iter().map(fit).take_while(|fits| *fits).count();
+    if fitting < notes.len() {
+        notes.truncate(fitting);
+        notes.push("More rules hold than are told here.".to_owned());
+    }
+    notes
 }
 
 /// Keywords that say something of objects, arrays and strings alone (JSON Schema 2020-12,
@@ -359,8 +394,12 @@ const ARRAY: [&str; 9] = [
 const STRING: [&str; 4] = ["minLength", "maxLength", "pattern", "format"];
 /// How many references in a row are followed.
 const MAX_HOPS: usize = 8;
+/// How many alternatives or parts of a root are joined: each may refer to a large definition.
+const MAX_PARTS: usize = 32;
 /// The longest rule that a note quotes, in characters.
 const MAX_RULE: usize = 500;
+/// The longest that the notes of a tool are together, in characters.
+const MAX_NOTES: usize = 2_400;
 
 #[cfg(test)]
 mod tests;

@@ -105,6 +105,44 @@ fn a_condition_at_the_root_is_told_in_words() {
 }
 
 #[test]
+fn a_hostile_root_grows_neither_the_schema_nor_the_notes() {
+    let size = |schema: Schema| Value::Object(schema).to_string().len();
+    let text = |letter: &str| json!({ "description": letter.repeat(10_000) });
+    let defs = json!({ "a": { "properties": { "p": text("a") } },
+                       "b": { "properties": { "p": text("b") } } });
+    let reference = |i: usize| json!({ "$ref": format!("#/$defs/{}", ["a", "b"][i % 2]) });
+    let some = |count: usize| (0..count).map(reference).collect::<Vec<_>>();
+    for keyword in ["allOf", "anyOf", "oneOf"] {
+        // As many as are joined: what was joined once is there once.
+        let (schema, _) = input(Some(&json!({ keyword: some(MAX_PARTS), "$defs": defs })));
+        let joined = schema["properties"]["p"].as_object().unwrap().values().next().unwrap();
+        assert_eq!(*joined, json!([text("a"), text("b")]), "{keyword}");
+        assert!(size(schema) < 41_000);
+        // More than that are named, and nothing of them is joined.
+        let (schema, notes) = input(Some(&json!({ keyword: some(MAX_PARTS + 1), "$defs": defs })));
+        assert_eq!(schema["properties"], json!({}), "{keyword}");
+        assert_eq!(notes.len(), 1);
+        let start = format!("The arguments must satisfy {keyword} of [{{\"$ref\"");
+        assert!(notes[0].starts_with(&start) && notes[0].len() < 600, "{notes:?}");
+    }
+    // Rules that stay words do so within one bound, and the rest is told of.
+    let rule = json!({ "not": { "description": "x".repeat(1_000) } });
+    let (_, notes) = input(Some(&json!({ "allOf": vec![rule; MAX_PARTS] })));
+    assert_eq!(notes.last().unwrap(), "More rules hold than are told here.");
+    assert!((4..6).contains(&notes.len()), "{notes:?}");
+    // Long lists of names cost neither time nor words.
+    let names = (0..3_000).map(|i| format!("n{i}")).collect::<Vec<_>>();
+    let all = json!({ "required": names, "properties": { "p": {} } });
+    let (schema, notes) = input(Some(&json!({
+        "allOf": vec![json!({ "$ref": "#/$defs/all" }); MAX_PARTS],
+        "anyOf": vec![json!({ "$ref": "#/$defs/all" }); MAX_PARTS],
+        "$defs": { "all": all },
+    })));
+    assert_eq!(schema["required"], all["required"]);
+    assert!(notes.concat().chars().count() < 600, "{notes:?}");
+}
+
+#[test]
 fn a_root_that_refers_is_what_it_refers_to_and_circles_end() {
     check(
         json!({ "$ref": "#/$defs/in", "$schema": "https://json-schema.org/draft/2020-12/schema",
