@@ -113,9 +113,9 @@ impl<'a> Message<'a> {
                 let service = said.map(Cow::into_owned).or_else(named);
                 let check = match &*tool {
                     "list_services" | "proxy_read" | "find_tools" => Check::Repeat,
-                    "proxy_request" => Check::Read,
-                    // A tool of an MCP server.
-                    _ => Check::Tool,
+                    // What can't be read may have been anything.
+                    name if name == "call_tool" || name.contains("__") => Check::Tool,
+                    _ => Check::Read,
                 };
                 Kind::Call { service, check }
             }
