@@ -6,6 +6,7 @@
 //! | [`call`] | the pipeline of a call |
 //! | [`client`], [`era`], [`session`] | one request and its answer; in which revision, in which session |
 //! | [`message`], [`headers`], [`sse`] | what stands on the wire |
+//! | [`raw`] | JSON taken apart without a tree of it |
 //! | [`result`], [`cut`], [`trouble`] | what the caller gets of an answer, or of its absence |
 //! | [`listing`] | all that a server offers |
 //! | [`definition`], [`digest`] | one definition as the server gave it |
@@ -31,6 +32,7 @@ pub mod listing;
 mod message;
 pub mod mirror;
 pub mod offer;
+mod raw;
 mod result;
 pub mod sanitise;
 pub mod schema;

@@ -88,6 +88,16 @@ pub async fn list_all(
     listed.map_err(|trouble| trouble.before_the_call(service))
 }
 
+/// Says why something was left out; of many reasons the first ones.
+pub(super) fn leave_out(left_out: &mut Vec<String>, why: String) {
+    const MANY: usize = 50;
+    match left_out.len() {
+        0..MANY => left_out.push(why),
+        MANY => left_out.push("and more".to_owned()),
+        _ => {}
+    }
+}
+
 /// Whoever asks has looked already.
 pub(super) fn not_mcp(snapshot: &Snapshot) -> Failure {
     Failure::invalid(format!(

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Fields, Given, Operation, Path, Response, Spec};
 
 use self::declared as fields;
-pub(super) use self::shown::denied;
+pub(super) use self::declared::unreadable;
+pub(super) use self::shown::{counted, denied};
 use super::{UNKNOWN_SERVICE, handler, page};
 use crate::engine::{Engine, Selection, Tools, author, is_mcp, trust};
 use crate::error::{Error, Failure};
@@ -181,8 +182,8 @@ async fn servers(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error>
     let mut detail = Map::new();
     for (name, entry) in servers {
         if names.contains(name) {
-            let count = engine.count_tools(storage, entry).await?;
-            detail.insert(name.clone(), json!({ "tools": count.tools, "waiting": count.waiting }));
+            let counted = counted(engine.count_tools(storage, entry).await?);
+            detail.insert(name.clone(), Value::Object(counted));
         }
     }
     Ok(Response::list(names, detail))

@@ -3,15 +3,15 @@
 use serde_json::{Map, Value, json};
 use vault_sdk::{Field, FieldType, Storage};
 
-use crate::engine::{Count, Engine, rules, trust};
+use crate::engine::{Engine, rules, trust};
 use crate::error::Error;
 use crate::mcp::definition::Kind;
 use crate::mcp::offer::Item;
-use crate::path::tools::denied;
+use crate::path::tools::{denied, unreadable};
 use crate::proxy::rules::NameRules;
 use crate::storage::{ServiceEntry, rfc3339};
 
-pub(super) fn counted() -> [Field; 2] {
+pub(super) fn counted() -> [Field; 3] {
     [
         Field::new("tools", FieldType::Int, "Of an MCP server: the tools that may be called.")
             .optional(),
@@ -21,14 +21,8 @@ pub(super) fn counted() -> [Field; 2] {
             "Of an MCP server: the tools that wait for an operator's approval.",
         )
         .optional(),
+        unreadable(),
     ]
-}
-
-pub(super) fn counts(count: Count) -> Map<String, Value> {
-    Map::from_iter([
-        ("tools".to_owned(), count.tools.into()),
-        ("waiting".to_owned(), count.waiting.into()),
-    ])
 }
 
 pub(super) fn declared() -> [Field; 8] {
@@ -48,7 +42,7 @@ pub(super) fn declared() -> [Field; 8] {
         }
         Field::new(name, FieldType::List, help).of(fields).optional()
     };
-    let [_, waiting] = counted();
+    let [_, waiting, _] = counted();
     [
         list("tools", "Of an MCP server: tools that may be called.", "name", true, "Its name."),
         waiting,

@@ -84,7 +84,7 @@ pub(super) async fn tool(engine: Arc<Engine>, call: Call) -> Result<Response, Er
     let (seen, pins) = parsed(&stored);
     let new = seen.iter().find(|new| is(new, Kind::Tool, &item.key));
     let old = pins.iter().map(|pin| &pin.definition).find(|old| is(old, Kind::Tool, &item.key));
-    let raw = |definition: &Definition| Value::Object(definition.raw.clone()).to_string();
+    let raw = |definition: &Definition| definition.text.get().to_owned();
     let mut shown = shown::state(item, &rules(&entry));
     shown.extend(Map::from_iter([
         ("flags".to_owned(), shown::flags(new, &seen)),
@@ -104,9 +104,9 @@ fn is(definition: &Definition, kind: Kind, key: &str) -> bool {
 fn renamed<'p>(new: &Definition, pins: &'p [Pin], seen: &[Definition]) -> Option<&'p str> {
     let field = new.kind.key_field();
     let nameless = |definition: &Definition| {
-        let mut raw = definition.raw.clone();
-        raw.remove(field);
-        raw
+        let mut tree = definition.tree();
+        tree.remove(field);
+        tree
     };
     let gone = pins.iter().map(|pin| &pin.definition).filter(|old| {
         old.kind == new.kind && !seen.iter().any(|seen| is(seen, old.kind, &old.key))
@@ -117,12 +117,13 @@ fn renamed<'p>(new: &Definition, pins: &'p [Pin], seen: &[Definition]) -> Option
 
 fn differing(old: Option<&Definition>, new: Option<&Definition>) -> Vec<String> {
     let (Some(old), Some(new)) = (old, new) else { return Vec::new() };
-    let keys = old.raw.keys().chain(new.raw.keys().filter(|key| !old.raw.contains_key(*key)));
-    keys.filter(|key| old.raw.get(*key) != new.raw.get(*key)).map(|key| revealed(key)).collect()
+    let (old, new) = (old.tree(), new.tree());
+    let keys = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
+    keys.filter(|key| old.get(*key) != new.get(*key)).map(|key| revealed(key)).collect()
 }
 
 fn readable(definition: &Definition) -> String {
-    revealed(&serde_json::to_string_pretty(&definition.raw).unwrap_or_default())
+    revealed(&serde_json::to_string_pretty(&definition.tree()).unwrap_or_default())
 }
 
 /// One change as people read it: lines that go, lines that come.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::time;
-use crate::engine::{Stale, Tools, parsed, rules, trust};
+use crate::engine::{Count, Stale, Tools, parsed, rules, trust};
 use crate::mcp::definition::{Definition, Kind};
 use crate::mcp::flags::{self, Flag, tool_names};
 use crate::mcp::offer::{Item, State};
@@ -75,6 +75,20 @@ pub(super) fn counts(tools: &Tools) -> Value {
 pub(super) fn collisions(tools: &Tools) -> impl Iterator<Item = &str> {
     let tools = tools.offer.of_kind(Kind::Tool);
     tools.filter(|item| item.state == State::Collision).map(|item| item.key.as_str())
+}
+
+/// What a list of all services tells of one. What can't be read counts for nothing, and says so.
+pub(in crate::path) fn counted(count: Option<Count>) -> Map<String, Value> {
+    let is_unreadable = count.is_none();
+    let Count { tools, waiting } = count.unwrap_or_default();
+    let mut counted = Map::from_iter([
+        ("tools".to_owned(), tools.into()),
+        ("waiting".to_owned(), waiting.into()),
+    ]);
+    if is_unreadable {
+        counted.insert("unreadable".to_owned(), true.into());
+    }
+    counted
 }
 
 /// The first names of many, for a warning.
