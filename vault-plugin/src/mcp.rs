@@ -16,7 +16,7 @@
 //! | [`seen`] | what one look at a server found |
 //! | [`offer`] | what is offered, waits or is withheld |
 //! | [`segment`] | what a name is in a path |
-//! | [`trust`] | which tools may be called |
+//! | [`trust`], [`template`] | which tools may be called, and resources read |
 
 pub mod call;
 pub mod client;
@@ -40,5 +40,6 @@ pub mod seen;
 pub mod segment;
 pub mod session;
 mod sse;
+mod template;
 mod trouble;
 pub mod trust;

@@ -228,6 +228,7 @@ async fn wanted(
             Wanted { named: Named::Tool, name, shape: Shape::Tool, request, mirrored }
         }
         Asked::Resource { uri } => {
+            trust::readable(engine, &call.storage, snapshot, &uri).await?;
             let request = Request::new("resources/read").of("uri", &uri);
             let shape = Shape::Resource;
             Wanted { named: Named::Resource, name: uri, shape, request, mirrored: none() }

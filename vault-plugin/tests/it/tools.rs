@@ -2,6 +2,7 @@
 
 mod hostile;
 mod looks;
+mod resources;
 
 use std::sync::{Arc, Mutex};
 

@@ -20,7 +20,7 @@ async fn mount(server: &McpServer, more: Value) -> Mount {
     mount.write("config", config).await.unwrap();
     let mut service = json!({
         "type": "mcp", "base_url": server.base_url, "danger_allow_plaintext": true,
-        "auth": "bearer", "token": SECRET,
+        "auth": "bearer", "token": SECRET, "trust": "allow",
     });
     service.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     mount.write("services/docs", service).await.unwrap();
