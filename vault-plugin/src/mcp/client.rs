@@ -161,7 +161,7 @@ impl<'c> Client<'c> {
         });
         let reply = if status.is_success() && is_event_stream(answering.headers()) {
             let mut asks = Vec::new();
-            let read = self.stream(&mut answering, request.id, framing, deadline, &mut asks).await;
+            let read = self.stream(&mut answering, request, framing, deadline, &mut asks).await;
             match read {
                 Ok(reply) => {
                     answering.done();
@@ -172,7 +172,7 @@ impl<'c> Client<'c> {
                 Err(trouble) => return Err(trouble),
             }
         } else {
-            self.whole(answering, request.id, deadline).await?
+            self.whole(answering, request, deadline).await?
         };
         Ok(Answered { reply, status, session_id })
     }
@@ -260,10 +260,10 @@ impl<'c> Client<'c> {
 
     /// The bytes that one answer may have on the wire: more than what is handed out, since a result
     /// that is too long is cut, and a stream holds more than the result.
-    fn wire_bytes(&self) -> usize {
+    fn wire_bytes(&self, request: &Request) -> usize {
         let most = usize::try_from(bounds::MAX_RESPONSE).unwrap_or(usize::MAX);
         let service = self.snapshot.service.max_response_bytes;
-        service.saturating_mul(4).clamp(LEAST_WIRE, most)
+        request.most.unwrap_or_else(|| service.saturating_mul(4).clamp(LEAST_WIRE, most))
     }
 
     fn limits(&self, deadline: Instant, max_response_bytes: usize) -> Limits<'_> {
@@ -274,12 +274,12 @@ impl<'c> Client<'c> {
     async fn stream(
         &self,
         answering: &mut Answering,
-        id: u64,
+        request: &Request,
         framing: &Framing,
         deadline: Instant,
         asks: &mut Vec<Asks>,
     ) -> Result<Reply, Trouble> {
-        let limits = self.limits(deadline, self.wire_bytes());
+        let limits = self.limits(deadline, self.wire_bytes(request));
         let mut events = Events::of_at_most(limits.max_response_bytes);
         let too_large = EgressError::ResponseTooLarge { limit: limits.max_response_bytes };
         let mut refused = 0;
@@ -297,7 +297,7 @@ impl<'c> Client<'c> {
             }
             while let Some(data) = events.next() {
                 // What isn't JSON-RPC isn't the answer; that may follow.
-                for message in message::parse(&data, id).unwrap_or_default() {
+                for message in message::parse(&data, request.id).unwrap_or_default() {
                     match message {
                         Message::Result(result) => return Ok(Reply::Result(result)),
                         Message::Error(error) => return Ok(Reply::Error(error)),
@@ -333,7 +333,7 @@ impl<'c> Client<'c> {
     async fn whole(
         &self,
         answering: Answering,
-        id: u64,
+        request: &Request,
         deadline: Instant,
     ) -> Result<Reply, Trouble> {
         let status = answering.status();
@@ -342,7 +342,7 @@ impl<'c> Client<'c> {
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let most = if status.is_success() { self.wire_bytes() } else { REFUSAL_READ };
+        let most = if status.is_success() { self.wire_bytes(request) } else { REFUSAL_READ };
         let refusal = |body| Trouble::Status(HttpRefusal { status, body, retry_after });
         let body = match answering.whole(&self.limits(deadline, most)).await {
             Ok(response) => response.body,
@@ -354,10 +354,11 @@ impl<'c> Client<'c> {
             ) if !status.is_success() => return Err(refusal(None)),
             Err(error) => return Err(error.into()),
         };
-        let parsed = message::parse(&body, id);
-        let answer = parsed.iter().flatten().find_map(|message| match message {
-            Message::Result(result) => Some(Reply::Result(result.clone())),
-            Message::Error(error) => Some(Reply::Error(error.clone())),
+        let parsed = message::parse(&body, request.id);
+        let is_json_rpc = parsed.is_ok();
+        let answer = parsed.into_iter().flatten().find_map(|message| match message {
+            Message::Result(result) => Some(Reply::Result(result)),
+            Message::Error(error) => Some(Reply::Error(error)),
             Message::Request(_) | Message::Other => None,
         });
         match answer {
@@ -366,10 +367,10 @@ impl<'c> Client<'c> {
             Some(Reply::Result(_)) | None if !status.is_success() => {
                 Err(refusal(String::from_utf8(body.into()).ok()))
             }
-            Some(Reply::Result(_)) | None => Err(Trouble::NotMcp(match parsed {
-                Ok(_) => "it is no answer to what was asked",
-                Err(_) if body.is_empty() => "it is empty",
-                Err(_) => "it isn't JSON-RPC",
+            Some(Reply::Result(_)) | None => Err(Trouble::NotMcp(match is_json_rpc {
+                true => "it is no answer to what was asked",
+                false if body.is_empty() => "it is empty",
+                false => "it isn't JSON-RPC",
             })),
         }
     }

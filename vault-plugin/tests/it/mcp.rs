@@ -1,5 +1,6 @@
 //! MCP servers as services: their fields, and what they refuse.
 
+mod memory;
 mod messages;
 pub(crate) mod server;
 
