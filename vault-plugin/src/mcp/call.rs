@@ -30,6 +30,7 @@ use crate::proxy::decision::Decision;
 use crate::proxy::egress::OutboundRequest;
 use crate::proxy::policy;
 use crate::proxy::rules::Named;
+use crate::proxy::rules::uri::{has_another_spelling, misleads};
 use crate::proxy::service::{Kind, McpService};
 
 /// What is asked for, parsed.
@@ -228,6 +229,7 @@ async fn wanted(
             Wanted { named: Named::Tool, name, shape: Shape::Tool, request, mirrored }
         }
         Asked::Resource { uri } => {
+            has_one_reading(&uri, of(snapshot)?)?;
             trust::readable(engine, &call.storage, snapshot, &uri).await?;
             let request = Request::new("resources/read").of("uri", &uri);
             let shape = Shape::Resource;
@@ -240,6 +242,17 @@ async fn wanted(
             let shape = Shape::Prompt;
             Wanted { named: Named::Prompt, name, shape, request, mirrored: none() }
         }
+    })
+}
+
+/// What is judged by its spelling has one.
+fn has_one_reading(uri: &str, mcp: &McpService) -> Result<(), Failure> {
+    let problem = if mcp.rules.is_empty() { misleads(uri) } else { has_another_spelling(uri) };
+    problem.map_or(Ok(()), |problem| {
+        Err(Failure::invalid(format!(
+            "the URI {problem}, so that servers may read it otherwise than it is judged here. Nothing \
+             was sent. Spell it as the list of resources does"
+        )))
     })
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::digest::Digest;
 use super::hidden::is_hidden;
 use super::{mirror, sanitise, schema};
+use crate::proxy::rules::uri::misleads;
 
 /// What a definition defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,7 +116,10 @@ impl Definition {
             Kind::Tool => tool_problem(&self.tree()),
             Kind::Prompt => arguments_hide(&self.tree())
                 .then(|| "the name of one of its arguments has hidden characters".to_owned()),
-            Kind::Resource | Kind::ResourceTemplate | Kind::Instructions => None,
+            Kind::Resource | Kind::ResourceTemplate => {
+                misleads(&self.key).map(|problem| format!("its {field} {problem}"))
+            }
+            Kind::Instructions => None,
         }
     }
 
@@ -208,6 +212,15 @@ mod tests {
             let found = tool(raw).problem();
             assert!(found.as_ref().is_some_and(|found| found.contains(problem)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn resources_that_would_be_read_otherwise_say_why() {
+        let step = json!({ "name": "r", "uri": "docs://a/../b" });
+        let found = Definition::new(Kind::Resource, &step).unwrap().problem();
+        assert_eq!(found.as_deref(), Some("its uri has a '.' or '..' segment"));
+        let plain = json!({ "name": "t", "uriTemplate": "docs://{name}{.kind}{/path*}{?q}" });
+        assert_eq!(Definition::new(Kind::ResourceTemplate, &plain).unwrap().problem(), None);
     }
 
     #[test]

@@ -67,3 +67,48 @@ async fn only_what_is_approved_or_given_by_an_approved_template_is_read() {
     mount.write("services/docs", json!({ "trust": "allow" })).await.unwrap();
     read(&mount, "file:///etc/passwd").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_uri_has_one_reading_or_is_refused() {
+    let shelf = Shelf::default();
+    let server = shelf.serve().await;
+    let mount = mount(&server, json!({ "trust": "allow" })).await;
+    for uri in [
+        "docs://public/../secret",
+        "docs://public/%2e%2E/secret",
+        "docs://public/..%2fsecret",
+        "docs://public/..;x/secret",
+        "docs:../secret",
+        "docs://public/\\..\\secret",
+        "docs://public/%5C..%5Csecret",
+        "docs://public/a b",
+        "docs://public/\u{2028}",
+        "docs://public/\tx",
+        "docs://public/%00",
+        "docs://public/%C0%AE%C0%AE/secret",
+    ] {
+        refused(&mount, uri, "invalid_request").await;
+    }
+    let spelled = [
+        "DOCS://public/x",
+        "docs://public//x",
+        "docs://public/%73ecret",
+        "docs://public%2Fsecret",
+        "docs://public/%252e%252e",
+    ];
+    for uri in spelled {
+        read(&mount, uri).await.unwrap();
+    }
+    // Where something is denied by its spelling, another spelling is no way to it.
+    let rules = json!({ "rules": "deny resource docs://public/secret, allow resource **" });
+    mount.write("services/docs", rules).await.unwrap();
+    for uri in spelled {
+        refused(&mount, uri, "invalid_request").await;
+    }
+    let text = refusal(read(&mount, "docs://public/secret").await);
+    assert!(text.starts_with("denied_by_rule: "), "{text}");
+    for uri in ["docs://public/", "docs://é/%C3%A9", "web:a?q=http://x%2Fy", "file:///a%20b"] {
+        read(&mount, uri).await.unwrap();
+    }
+    assert_eq!(server.count("resources/read"), 9);
+}
