@@ -130,7 +130,7 @@ async fn offered(
     let tools = engine.tools(storage, &snapshot.service_id, trust).await?;
     match tools.offer.by_segment(kind, segment) {
         Some(item) if item.state.is_offered() => Ok(item.clone()),
-        Some(item) => Err(withheld(name, item).into()),
+        Some(item) => Err(withheld(name, item, segment).into()),
         None if tools.seen.is_none() => Err(Failure::new(
             Code::UnknownTool,
             format!(
@@ -151,9 +151,10 @@ async fn offered(
     }
 }
 
-/// Why something that the server has isn't offered, told to an agent: nothing of what it says.
-fn withheld(name: &Name, item: &Item) -> Failure {
-    let what = format!("the {} {:?} of \"{name}\"", item.kind.word(), item.key);
+/// Why something that the server has isn't offered, told to an agent: in the caller's words, and none of
+/// the server's.
+fn withheld(name: &Name, item: &Item, segment: &str) -> Failure {
+    let what = format!("the {} {segment:?} of \"{name}\"", item.kind.word());
     let not_approved = |text: String| Failure::new(Code::ToolNotApproved, text);
     match item.state {
         State::New => not_approved(format!(
@@ -165,14 +166,20 @@ fn withheld(name: &Name, item: &Item) -> Failure {
              was sent. Retrying won't help until then. What an operator reads: vault read \
              <mount>/tools/{name}/diff"
         )),
-        State::Collision | State::Refused => not_approved(format!(
-            "{what} is withheld: {}. Nothing was sent. Retrying won't help. What an operator reads: \
-             vault read <mount>/tools/{name}",
-            item.problem.as_deref().unwrap_or("it can't be offered")
+        State::Collision => not_approved(format!(
+            "{what} is withheld: another goes by the same path segment, or its name gives none. Nothing \
+             was sent. Retrying won't help. What an operator reads: vault read <mount>/tools/{name}"
+        )),
+        State::Refused => not_approved(format!(
+            "{what} is withheld: its definition isn't one that can be offered. Nothing was sent. \
+             Retrying won't help. What an operator reads: vault read <mount>/tools/{name}"
         )),
         State::Gone | State::Approved | State::Allowed => Failure::new(
             Code::UnknownTool,
-            format!("\"{name}\" doesn't list {what} any more. Nothing was sent"),
+            format!(
+                "the server doesn't list {what} any more. Nothing was sent. What it has: vault read \
+                 <mount>/catalog/{name}"
+            ),
         ),
     }
 }

@@ -3,6 +3,7 @@
 mod hostile;
 mod looks;
 mod resources;
+mod told;
 
 use std::sync::{Arc, Mutex};
 

@@ -26,12 +26,9 @@ pub(super) fn counted() -> [Field; 3] {
 }
 
 pub(super) fn declared() -> [Field; 8] {
-    let server = [
-        Field::new("name", FieldType::Str, "What it calls itself."),
-        Field::new("version", FieldType::Str, "And its version."),
-        Field::new("instructions", FieldType::Text, "What it tells models, if that is approved.")
-            .optional(),
-    ];
+    // What it calls itself it may change at any time, approved by nobody: operators see that.
+    let server =
+        [Field::new("instructions", FieldType::Text, "What it tells models, as approved.")];
     let list = |name, help, key, named, help_of_key| {
         let mut fields = vec![
             Field::new(key, FieldType::Str, help_of_key),
@@ -58,7 +55,7 @@ pub(super) fn declared() -> [Field; 8] {
         Field::new("stale", FieldType::Bool, "Of an MCP server: whether it can't be listed now.")
             .optional(),
         Field::new("stale_since", FieldType::Str, "Since when.").optional(),
-        Field::new("server", FieldType::Json, "Of an MCP server: the server.")
+        Field::new("server", FieldType::Json, "Of an MCP server: what it says of itself.")
             .of(server)
             .optional(),
     ]
@@ -82,13 +79,7 @@ pub(super) async fn shown(
         let shown: Value = serde_json::from_str(item.shown.as_deref()?).ok()?;
         shown.get("instructions").cloned()
     });
-    let server = tools.seen.as_ref().map(|seen| {
-        json!({
-            "name": seen.server_name,
-            "version": seen.server_version,
-            "instructions": instructions,
-        })
-    });
+    let server = instructions.map(|instructions| json!({ "instructions": instructions }));
     Ok(Map::from_iter([
         ("tools".to_owned(), list(Kind::Tool, "name")),
         ("waiting".to_owned(), tools.offer.waiting().into()),
