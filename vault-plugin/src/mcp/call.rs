@@ -3,7 +3,8 @@
 //!
 //! The call itself is sent once. There is one exception, which the protocol makes safe: a server that
 //! answers 404 to a session's id has ended the session and looked at nothing else (MCP 2025-11-25,
-//! session management), so the call goes out once more in a new one.
+//! session management), so the call goes out once more in a new one. One that answers with an error of
+//! the call itself has looked at it, whatever its status.
 
 use std::sync::Arc;
 
@@ -296,7 +297,7 @@ impl Conversation<'_> {
                 opened.framing.session.as_ref().is_some_and(|session| session.id.is_some());
             if refused == Some(StatusCode::NOT_FOUND) && in_session {
                 client::lost(&opened).await;
-                if std::mem::take(&mut is_first) {
+                if !names_the_call(&answered) && std::mem::take(&mut is_first) {
                     self.called = false;
                     continue;
                 }
@@ -353,6 +354,11 @@ fn is_about_the_protocol(status: StatusCode) -> bool {
         StatusCode::TOO_MANY_REQUESTS,
     ];
     status.is_client_error() && !about_the_caller.contains(&status)
+}
+
+/// Whether the server knew which request it answered.
+fn names_the_call(answered: &Result<Answered, Trouble>) -> bool {
+    answered.as_ref().is_ok_and(|answered| !answered.is_unread)
 }
 
 /// Invalid params (JSON-RPC 2.0, section 5.1): the server understood.

@@ -95,6 +95,8 @@ pub(super) enum Reply {
 /// An answer with what came beside it.
 pub(super) struct Answered {
     pub(super) reply: Reply,
+    /// Whether it is an error that doesn't say of which request.
+    pub(super) is_unread: bool,
     pub(super) status: StatusCode,
     pub(super) session_id: Option<HeaderValue>,
 }
@@ -159,13 +161,13 @@ impl<'c> Client<'c> {
             id.set_sensitive(true);
             id
         });
-        let reply = if status.is_success() && is_event_stream(answering.headers()) {
+        let (reply, is_unread) = if status.is_success() && is_event_stream(answering.headers()) {
             let mut asks = Vec::new();
             let read = self.stream(&mut answering, request, framing, deadline, &mut asks).await;
             match read {
                 Ok(reply) => {
                     answering.done();
-                    reply
+                    (reply, false)
                 }
                 // Whatever became of the stream, this is why.
                 Err(_) if !asks.is_empty() => return Err(Trouble::Asked(asks)),
@@ -174,7 +176,7 @@ impl<'c> Client<'c> {
         } else {
             self.whole(answering, request, deadline).await?
         };
-        Ok(Answered { reply, status, session_id })
+        Ok(Answered { reply, is_unread, status, session_id })
     }
 
     /// Sends a message that wants no answer.
@@ -300,7 +302,9 @@ impl<'c> Client<'c> {
                 for message in message::parse(&data, request.id).unwrap_or_default() {
                     match message {
                         Message::Result(result) => return Ok(Reply::Result(result)),
-                        Message::Error(error) => return Ok(Reply::Error(error)),
+                        Message::Error(error) | Message::Unread(error) => {
+                            return Ok(Reply::Error(error));
+                        }
                         Message::Other => {}
                         Message::Request(request) => {
                             if request.asks != Asks::Ping && !asks.contains(&request.asks) {
@@ -329,13 +333,13 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// Reads an answer that is no stream.
+    /// Reads an answer that is no stream; tells whether it is an error that names no request.
     async fn whole(
         &self,
         answering: Answering,
         request: &Request,
         deadline: Instant,
-    ) -> Result<Reply, Trouble> {
+    ) -> Result<(Reply, bool), Trouble> {
         let status = answering.status();
         let retry_after = answering
             .headers()
@@ -357,17 +361,18 @@ impl<'c> Client<'c> {
         let parsed = message::parse(&body, request.id);
         let is_json_rpc = parsed.is_ok();
         let answer = parsed.into_iter().flatten().find_map(|message| match message {
-            Message::Result(result) => Some(Reply::Result(result)),
-            Message::Error(error) => Some(Reply::Error(error)),
+            Message::Result(result) => Some((Reply::Result(result), false)),
+            Message::Error(error) => Some((Reply::Error(error), false)),
+            Message::Unread(error) => Some((Reply::Error(error), true)),
             Message::Request(_) | Message::Other => None,
         });
         match answer {
-            Some(Reply::Error(error)) => Ok(Reply::Error(error)),
-            Some(Reply::Result(result)) if status.is_success() => Ok(Reply::Result(result)),
-            Some(Reply::Result(_)) | None if !status.is_success() => {
+            Some(answer @ (Reply::Error(_), _)) => Ok(answer),
+            Some(answer @ (Reply::Result(_), _)) if status.is_success() => Ok(answer),
+            Some((Reply::Result(_), _)) | None if !status.is_success() => {
                 Err(refusal(String::from_utf8(body.into()).ok()))
             }
-            Some(Reply::Result(_)) | None => Err(Trouble::NotMcp(match is_json_rpc {
+            Some((Reply::Result(_), _)) | None => Err(Trouble::NotMcp(match is_json_rpc {
                 true => "it is no answer to what was asked",
                 false if body.is_empty() => "it is empty",
                 false => "it isn't JSON-RPC",

@@ -218,6 +218,8 @@ pub(super) enum Message {
     Result(String),
     /// The answer to our request: the JSON of its error.
     Error(String),
+    /// The same of a server that doesn't say to which request.
+    Unread(String),
     /// A request of the server's.
     Request(FromServer),
     /// What doesn't concern us: notifications, answers to other requests.
@@ -283,9 +285,10 @@ fn message(envelope: &Envelope<'_>, id: u64) -> Result<Message, NotJsonRpc> {
             }),
         },
         (None, Some(result), None) if is_ours => Message::Result(result.get().to_owned()),
+        (None, None, Some(error)) if is_ours => Message::Error(error.get().to_owned()),
         // A server that couldn't read the request doesn't know its id (JSON-RPC 2.0, section 5).
-        (None, None, Some(error)) if is_ours || envelope.id.is_none() => {
-            Message::Error(error.get().to_owned())
+        (None, None, Some(error)) if envelope.id.is_none() => {
+            Message::Unread(error.get().to_owned())
         }
         (None, Some(_), None) | (None, None, Some(_)) => Message::Other,
         (_, _, _) => return Err(NotJsonRpc),
@@ -361,8 +364,14 @@ mod tests {
     fn answers_are_told_from_all_else_and_left_as_they_are() {
         let result = r#"{"jsonrpc":"2.0","id":7,"result":{ "b":1.50, "a":"\u0041" }}"#;
         assert_eq!(one(result), Ok(Message::Result(r#"{ "b":1.50, "a":"\u0041" }"#.into())));
-        let error = r#"{"id":null,"error":{"code":-32700}}"#;
-        assert_eq!(one(error), Ok(Message::Error(r#"{"code":-32700}"#.into())));
+        let code = r#"{"code":-32700}"#;
+        for (id, expected) in [
+            (r#""id":7,"#, Message::Error(code.into())),
+            (r#""id":null,"#, Message::Unread(code.into())),
+            ("", Message::Unread(code.into())),
+        ] {
+            assert_eq!(one(&format!("{{{id}\"error\":{code}}}")), Ok(expected), "{id}");
+        }
         for other in [
             r#"{"jsonrpc":"2.0","id":8,"result":{}}"#,
             r#"{"jsonrpc":"2.0","id":"7","result":{}}"#,

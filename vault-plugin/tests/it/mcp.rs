@@ -3,6 +3,7 @@
 mod memory;
 mod messages;
 pub(crate) mod server;
+mod sessions;
 
 use serde_json::{Value, json};
 use vault_sdk::Operation;
