@@ -1,6 +1,6 @@
 //! How a server's offer is read by operators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -8,6 +8,7 @@ use super::time;
 use crate::engine::{Count, Stale, Tools, parsed, rules, trust};
 use crate::mcp::definition::{Definition, Kind};
 use crate::mcp::flags::{self, Flag, tool_names};
+use crate::mcp::hidden::on_one_line;
 use crate::mcp::offer::{Item, State};
 use crate::name::Name;
 use crate::proxy::rules::{NameRules, Named};
@@ -116,11 +117,12 @@ pub(super) fn states(
         let flags = flagged.get(&(item.kind, item.key.as_str()));
         let flags = flags.into_iter().flatten().map(|flag| {
             let Flag { code, at, text } = flag;
-            if text.is_empty() {
+            let flag = if text.is_empty() {
                 format!("{code} at {at}")
             } else {
                 format!("{code} at {at}: {text}")
-            }
+            };
+            on_one_line(&flag)
         });
         let mut state = state(item, &rules);
         state.insert("kind".to_owned(), item.kind.word().into());
@@ -158,9 +160,9 @@ pub(in crate::path) fn denied(item: &Item, rules: &NameRules) -> bool {
     !rules.allows(named, &item.key)
 }
 
-pub(super) fn flags(definition: Option<&Definition>, seen: &[Definition]) -> Value {
-    let names = tool_names(seen);
-    let flags = definition.map(|definition| flags::flags(definition, &names)).unwrap_or_default();
+/// `names` are those of all tools that were seen.
+pub(super) fn flags(definition: Option<&Definition>, names: &BTreeSet<&str>) -> Value {
+    let flags = definition.map(|definition| flags::flags(definition, names)).unwrap_or_default();
     let flags =
         flags.iter().map(|flag| json!({ "code": flag.code, "at": flag.at, "text": flag.text }));
     flags.collect()

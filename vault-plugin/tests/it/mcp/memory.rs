@@ -9,9 +9,9 @@ use super::server::{Answer, McpServer, Seen, stateless};
 use crate::mount::Mount;
 
 /// Of each answer, in bytes. As a tree, it would take a hundred times that.
-const BYTES: usize = 4 << 20;
+const BYTES: usize = 2 << 20;
 /// What the process may take, in KiB: the server with its copies of each answer is in it too.
-const MOST: usize = 192 << 10;
+const MOST: usize = 96 << 10;
 
 /// So many bytes of an array of many items.
 fn filler(bytes: usize) -> String {
@@ -118,7 +118,7 @@ async fn all_forms() {
     // As many values as are taken.
     let definition =
         |n| format!("{{\"name\":\"t{n}\",\"inputSchema\":{{}},\"x\":{}}}", filler(64 << 10));
-    let definitions: Vec<String> = (0..15).map(definition).collect();
+    let definitions: Vec<String> = (0..8).map(definition).collect();
     list(format!("[{}]", definitions.join(","))).await;
     grown.push(("list", peak()));
     println!("peak {} of {grown:?}", peak());
