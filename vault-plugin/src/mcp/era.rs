@@ -219,7 +219,9 @@ fn hello(answer: &str) -> Hello {
     let mut has_more_instructions = false;
     if let Some(text) = &mut instructions {
         has_more_instructions = text.len() > INSTRUCTIONS_BYTES;
-        text.truncate(text.floor_char_boundary(INSTRUCTIONS_BYTES));
+        let most = INSTRUCTIONS_BYTES.min(text.len());
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
     }
     Hello {
         server: Server { name: name("name"), version: name("version"), instructions },

@@ -84,6 +84,7 @@ async fn list(definitions: String) {
 
 #[tokio::test]
 #[ignore = "a process of its own, started by the other test"]
+#[expect(clippy::print_stdout, reason = "what the other test reads")]
 async fn all_forms() {
     let mut grown = vec![("start", peak())];
     let hello =
