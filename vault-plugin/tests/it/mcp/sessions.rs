@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::messages::{answer, ask, contents, mount, told};
 use super::server::{Answer, McpServer, Then, handshake};
-use crate::mount::refusal;
 
 #[tokio::test]
 async fn a_session_is_the_callers_own_and_is_opened_once() {
