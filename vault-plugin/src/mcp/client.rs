@@ -110,20 +110,18 @@ pub(super) struct Opened {
 }
 
 impl<'c> Client<'c> {
-    /// Finds out how the server is spoken to, and opens a session if it wants one: `who`'s, or one for
-    /// this call alone, which the caller closes.
+    /// Finds out how the server is spoken to, and opens a session if it wants one: `who`'s, or without
+    /// one and when there are too many, one for this call alone, which the caller closes.
     pub(super) async fn open(&self, who: Option<&str>) -> Result<Opened, Trouble> {
         if let Era::Stateless(hello) = self.era().await? {
             let revision = Revision::STATELESS;
             let framing = Framing::of(revision);
             return Ok(Opened { framing, revision, hello, slot: None });
         }
-        let (session, slot) = match who {
-            None => (Arc::new(self.handshake().await?), None),
-            Some(who) => {
-                let slot = self.snapshot.mcp.sessions.slot(who, self.snapshot);
-                (self.session(&slot).await?, Some(slot))
-            }
+        let slot = who.and_then(|who| self.snapshot.mcp.sessions.slot(who, self.snapshot));
+        let session = match &slot {
+            None => Arc::new(self.handshake().await?),
+            Some(slot) => self.session(slot).await?,
         };
         let (revision, hello) = (session.revision, Arc::clone(&session.hello));
         Ok(Opened { framing: Framing::in_session(session), revision, hello, slot })
