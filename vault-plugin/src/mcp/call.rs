@@ -20,6 +20,7 @@ use super::headers::mirrored;
 use super::listing::{code_of, not_mcp};
 use super::message::Request;
 use super::result::{self, Fit, McpAnswer};
+use super::session::Session;
 use super::trouble::Trouble;
 use super::{mirror, trust};
 use crate::bounds;
@@ -159,10 +160,12 @@ async fn pipeline(
         who: who.as_deref(),
         decision,
         protocol: "",
+        session: None,
         called: false,
     };
     let answered = conversation.hold(&wanted).await;
-    let (protocol, called) = (conversation.protocol, conversation.called);
+    let Conversation { protocol, session, called, .. } = conversation;
+    let session = session.as_deref();
     match &answered {
         Ok(_) => engine.note(&snapshot.service_id, credential, Outcome::Answered),
         Err(trouble) => trouble.note(engine, &snapshot, credential),
@@ -170,12 +173,12 @@ async fn pipeline(
     let (clean, was_refused) = match answered {
         Ok(answered) => {
             let fit = Fit { shape: wanted.shape, most };
-            let clean = result::clean(&client, answered, fit).await;
+            let clean = result::clean(&client, session, answered, fit).await;
             (clean.map_err(|trouble| trouble.of_the_call(service))?, false)
         }
         Err(Trouble::Status(refusal)) if result::is_before_execution(refusal.status) => {
             let was_refused = refusal.status == StatusCode::UNAUTHORIZED;
-            let clean = result::refusal(&client, refusal).await;
+            let clean = result::refusal(&client, session, refusal).await;
             (clean.map_err(|trouble| trouble.of_the_call(service))?, was_refused)
         }
         Err(trouble) if called => return Err(trouble.of_the_call(service).into()),
@@ -275,6 +278,8 @@ struct Conversation<'c> {
     decision: &'c mut Decision,
     /// Once it is agreed on.
     protocol: &'static str,
+    /// The one that the call was last in.
+    session: Option<Arc<Session>>,
     /// Whether the call itself was sent.
     called: bool,
 }
@@ -286,6 +291,7 @@ impl Conversation<'_> {
         loop {
             let opened = self.client.open(self.who).await?;
             self.protocol = opened.revision.as_str();
+            self.session.clone_from(&opened.framing.session);
             let answered = self.ask(wanted, &opened).await;
             self.client.end(&opened);
             let refused = match &answered {

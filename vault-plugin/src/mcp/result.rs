@@ -11,6 +11,7 @@ use super::client::{Answered, Client, Reply};
 use super::cut::{Shape, shortened};
 use super::message::{Asks, ResultKind};
 use super::raw::{self, Build, few_fields};
+use super::session::Session;
 use super::trouble::{HttpRefusal, Trouble, capability_missing, input_required};
 use crate::bounds;
 use crate::error::{Code, Error, Failure};
@@ -68,20 +69,21 @@ pub(super) struct McpAnswer {
     pub(super) duration: Duration,
 }
 
-/// Takes the credential out of an answer, and cuts it if it is too long.
+/// Takes the credential and the session's name out of an answer, and cuts it if it is too long.
 ///
 /// # Errors
 /// [`Trouble`] for a result that isn't one; `input_required_unsupported`; `response_too_large` for one
 /// that can't be cut.
 pub(super) async fn clean(
     client: &Client<'_>,
+    session: Option<&Session>,
     answered: Answered,
     fit: Fit,
 ) -> Result<Clean, Trouble> {
     let service = &client.snapshot.service;
     match answered.reply {
         Reply::Error(text) => {
-            let (text, redacted) = client.redacted(text).await?;
+            let (text, redacted) = redacted(client, session, text).await?;
             let (error, truncated) = error(&text);
             if error.get("code").and_then(Value::as_i64) == Some(MISSING_CAPABILITY) {
                 return Err(capability_missing(service, &wanted(&error)).into());
@@ -90,7 +92,7 @@ pub(super) async fn clean(
         }
         Reply::Result(text) => {
             // Before anything is cut: half a secret wouldn't be found.
-            let (text, redacted) = client.redacted(text).await?;
+            let (text, redacted) = redacted(client, session, text).await?;
             match ResultKind::of(&text) {
                 ResultKind::Complete => {}
                 ResultKind::InputRequired(asks) => {
@@ -116,7 +118,11 @@ pub(super) async fn clean(
 }
 
 /// An HTTP refusal as the caller gets it: its status is no status of Vault's.
-pub(super) async fn refusal(client: &Client<'_>, refusal: HttpRefusal) -> Result<Clean, Trouble> {
+pub(super) async fn refusal(
+    client: &Client<'_>,
+    session: Option<&Session>,
+    refusal: HttpRefusal,
+) -> Result<Clean, Trouble> {
     let HttpRefusal { status, body, retry_after } = refusal;
     let reason = status.canonical_reason().unwrap_or("without a reason");
     let error = json!({
@@ -124,12 +130,24 @@ pub(super) async fn refusal(client: &Client<'_>, refusal: HttpRefusal) -> Result
         "message": format!("HTTP {} {reason}", status.as_u16()),
         "data": { "body": body.unwrap_or_default(), "retry_after": retry_after },
     });
-    let (text, redacted) = client.redacted(error.to_string()).await?;
+    let (text, redacted) = redacted(client, session, error.to_string()).await?;
     let (mut error, mut truncated) = self::error(&text);
     if let Some(Value::String(body)) = error.get_mut("data").and_then(|data| data.get_mut("body")) {
         truncated |= cut_chars(body, BODY_CHARS);
     }
     Ok(Clean { said: Said::Error(error), truncated, redacted })
+}
+
+/// The credential first: a session's name, which the server chose, might be a part of it.
+async fn redacted(
+    client: &Client<'_>,
+    session: Option<&Session>,
+    text: String,
+) -> Result<(String, u32), Failure> {
+    let (text, redacted) = client.redacted(text).await?;
+    let Some(session) = session else { return Ok((text, redacted)) };
+    let (text, concealed) = session.conceal(text);
+    Ok((text, redacted.saturating_add(concealed)))
 }
 
 /// Whether an HTTP refusal says that nothing was done.

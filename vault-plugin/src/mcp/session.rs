@@ -20,6 +20,11 @@ use crate::engine::Snapshot;
 /// Sessions of one service at one time; beyond, the one that was longest unused is closed, but none that
 /// is in use.
 const MOST: usize = 256;
+/// The shortest name of a session that is taken out of answers, in bytes: a shorter one is no secret, and
+/// may be anybody's word.
+const SHORTEST_NAME: usize = 16;
+/// What stands in its place.
+const CONCEALED: &str = "[redacted: session]";
 /// How long a session is kept without a call.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 
@@ -36,6 +41,27 @@ pub(super) struct Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Takes the session's name out of a JSON text; gives the number of places too. It is found plain, and
+    /// with the escapes that JSON's writers make.
+    pub(super) fn conceal(&self, mut text: String) -> (String, u32) {
+        let Some(id) = self.id.as_ref().and_then(|id| id.to_str().ok()) else { return (text, 0) };
+        if id.len() < SHORTEST_NAME {
+            return (text, 0);
+        }
+        let escaped = id.replace('\\', "\\\\").replace('"', "\\\"");
+        let mut places = 0;
+        for spelling in [escaped.replace('/', "\\/"), escaped] {
+            let found = text.matches(&spelling).count();
+            if found > 0 {
+                text = text.replace(&spelling, CONCEALED);
+                places += u32::try_from(found).unwrap_or(u32::MAX);
+            }
+        }
+        (text, places)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::messages::{answer, ask, contents, mount, told};
-use super::server::{Answer, McpServer, Then, handshake};
+use super::server::{Answer, McpServer, Seen, Then, handshake};
 
 #[tokio::test]
 async fn a_session_is_the_callers_own_and_is_opened_once() {
@@ -115,4 +115,37 @@ async fn who_leaves_ends_the_stream_and_says_so() {
     assert_eq!(cancelled.header("mcp-session-id"), "s-1");
     let bodies = seen.len();
     server.until_ended(bodies).await;
+}
+
+#[tokio::test]
+async fn the_name_of_a_session_is_taken_out_of_whatever_comes_back() {
+    const SESSION: &str = "5e551011/0123456789\"abcdef";
+    type Form = fn(&Seen) -> Answer;
+    let forms: [(&str, Form); 4] = [
+        ("a result", |seen| Answer::json(200, &contents(seen, SESSION))),
+        ("an event", |seen| {
+            let text = contents(seen, &format!("{SESSION}{SESSION}")).to_string();
+            Answer::events(format!("data: {}\n\n", text.replace('/', "\\/")))
+        }),
+        ("an error", |seen| {
+            let error = json!({ "code": -1, "message": SESSION, "data": [SESSION] });
+            Answer::json(200, &json!({ "id": seen.message["id"], "error": error }))
+        }),
+        ("a refusal", |_| Answer::new(403, "text/plain", format!("bad: {SESSION}"))),
+    ];
+    for (name, form) in forms {
+        let server = McpServer::start(move |seen| match handshake(seen, 1) {
+            Some(mut answer) => {
+                answer.headers.retain(|(name, _)| *name != "mcp-session-id");
+                answer.with("mcp-session-id", SESSION)
+            }
+            None => form(seen),
+        })
+        .await;
+        let mount = mount(&server, json!({})).await;
+        let data = answer(&mount).await;
+        let text = Value::Object(data.clone()).to_string();
+        assert!(!text.contains("0123456789") && text.contains("[redacted"), "{name}: {text}");
+        assert!(data["redacted"].as_u64() > Some(0), "{name}");
+    }
 }
