@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`call`] | the pipeline of a call |
 //! | [`client`], [`era`], [`session`] | one request and its answer; in which revision, in which session |
+//! | [`parting`] | the last word, when nobody waits any more |
 //! | [`message`], [`headers`], [`sse`] | what stands on the wire |
 //! | [`raw`] | JSON taken apart without a tree of it |
 //! | [`result`], [`cut`], [`trouble`] | what the caller gets of an answer, or of its absence |
@@ -32,6 +33,7 @@ pub mod listing;
 mod message;
 pub mod mirror;
 pub mod offer;
+mod parting;
 mod raw;
 mod result;
 pub mod sanitise;

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use vault_sdk::{Call, Fields, Given, Response};
 
-use super::client::{self, Answered, Client, Opened, Reply, bound, send_aside};
+use super::client::{self, Answered, Client, Opened, Reply, bound};
 use super::cut::Shape;
 use super::headers::mirrored;
 use super::listing::{code_of, not_mcp};
@@ -29,7 +29,6 @@ use crate::error::{Error, Failure};
 use crate::name::Name;
 use crate::proxy::answer::{self, Refused};
 use crate::proxy::decision::Decision;
-use crate::proxy::egress::OutboundRequest;
 use crate::proxy::policy;
 use crate::proxy::rules::Named;
 use crate::proxy::rules::uri::{has_another_spelling, misleads};
@@ -293,7 +292,6 @@ impl Conversation<'_> {
             self.protocol = opened.revision.as_str();
             self.session.clone_from(&opened.framing.session);
             let answered = self.ask(wanted, &opened).await;
-            self.client.end(&opened);
             let refused = match &answered {
                 Ok(answered) if matches!(answered.reply, Reply::Error(_)) => Some(answered.status),
                 Err(Trouble::Status(refusal)) => Some(refusal.status),
@@ -323,10 +321,7 @@ impl Conversation<'_> {
         if opened.revision.is_stateless() {
             framing.headers.extend(wanted.mirrored.clone());
         }
-        let mut leaving = Leaving {
-            snapshot: Arc::clone(client.snapshot),
-            farewell: client.farewell(&wanted.request, &framing)?,
-        };
+        let farewell = client.farewell(&wanted.request, &framing)?;
         if client.deadline <= Instant::now() {
             return Err(client.no_time().into());
         }
@@ -335,6 +330,7 @@ impl Conversation<'_> {
         }
         self.decision.sending();
         self.called = true;
+        let leaving = farewell.map(|farewell| client.parting(farewell));
         let answered = client.ask(&wanted.request, &framing).await;
         let is_over = match &answered {
             Ok(_) => true,
@@ -344,8 +340,8 @@ impl Conversation<'_> {
                 Trouble::Status(_) | Trouble::NotMcp(_) | Trouble::Asked(_) | Trouble::Failure(_),
             ) => true,
         };
-        if is_over {
-            leaving.farewell = None;
+        if is_over && let Some(leaving) = leaving {
+            leaving.forgo();
         }
         answered
     }
@@ -372,23 +368,6 @@ fn is_about_arguments(answered: &Result<Answered, Trouble>) -> bool {
     match answered {
         Ok(Answered { reply: Reply::Error(error), .. }) => code_of(error) == Some(-32602),
         Ok(_) | Err(_) => false,
-    }
-}
-
-/// Tells the server when nobody waits for its answer any more, however that comes about.
-struct Leaving {
-    snapshot: Arc<Snapshot>,
-    farewell: Option<OutboundRequest>,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if let Some(farewell) = self.farewell.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let snapshot = Arc::clone(&self.snapshot);
-            runtime.spawn(async move { send_aside(&snapshot, farewell).await });
-        }
     }
 }
 

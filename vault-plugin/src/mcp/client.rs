@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -14,6 +13,7 @@ use super::era::{Era, Hello, Remembered};
 use super::headers::{self, SESSION_ID};
 pub use super::listing::{Listing, list_all};
 use super::message::{self, Asks, FromServer, Message, Request, Revision};
+use super::parting::{ASIDE, Parting, send_aside};
 use super::session::{self, Session, Sessions, Slot};
 use super::sse::{Events, TooLarge};
 use super::trouble::{HttpRefusal, Trouble};
@@ -22,7 +22,7 @@ use crate::engine::Snapshot;
 use crate::error::Failure;
 use crate::proxy::answer;
 use crate::proxy::credential::{self, Credential};
-use crate::proxy::egress::{Answering, EgressError, Limits, OutboundRequest, Room, Undecodable};
+use crate::proxy::egress::{Answering, EgressError, Limits, OutboundRequest, Undecodable};
 use crate::proxy::injector::{self, Message as Outgoing};
 use crate::proxy::policy::{self, Passage};
 use crate::proxy::service::Kind;
@@ -51,8 +51,6 @@ const MAX_REFUSALS: usize = 16;
 const REFUSAL_READ: usize = 64 << 10;
 /// The least that an answer may have on the wire, in bytes: room for lists.
 const LEAST_WIRE: usize = 8 << 20;
-/// How long a message may take for which nobody waits.
-const ASIDE: Duration = Duration::from_secs(5);
 
 /// One call's way to a server.
 pub(super) struct Client<'c> {
@@ -107,32 +105,30 @@ pub(super) struct Opened {
     pub(super) revision: Revision,
     pub(super) hello: Arc<Hello>,
     pub(super) slot: Option<Arc<Slot>>,
+    /// Ends a session that is for one call alone.
+    _parting: Option<Parting>,
 }
 
 impl<'c> Client<'c> {
     /// Finds out how the server is spoken to, and opens a session if it wants one: `who`'s, or without
-    /// one and when there are too many, one for this call alone, which the caller closes.
+    /// one and when there are too many, one for this call alone, which ends with what this gives.
     pub(super) async fn open(&self, who: Option<&str>) -> Result<Opened, Trouble> {
         if let Era::Stateless(hello) = self.era().await? {
             let revision = Revision::STATELESS;
             let framing = Framing::of(revision);
-            return Ok(Opened { framing, revision, hello, slot: None });
+            return Ok(Opened { framing, revision, hello, slot: None, _parting: None });
         }
         let slot = who.and_then(|who| self.snapshot.mcp.sessions.slot(who, self.snapshot));
-        let session = match &slot {
-            None => Arc::new(self.handshake().await?),
-            Some(slot) => self.session(slot).await?,
+        let (session, parting) = match &slot {
+            None => {
+                let (session, parting) = self.handshake().await?;
+                (Arc::new(session), parting)
+            }
+            Some(slot) => (self.session(slot).await?, None),
         };
         let (revision, hello) = (session.revision, Arc::clone(&session.hello));
-        Ok(Opened { framing: Framing::in_session(session), revision, hello, slot })
-    }
-
-    /// Ends what was opened for one call alone; nobody waits for it.
-    pub(super) fn end(&self, opened: &Opened) {
-        if let (Some(session), None) = (&opened.framing.session, &opened.slot) {
-            let (snapshot, session) = (Arc::clone(self.snapshot), Arc::clone(session));
-            tokio::spawn(async move { close(&snapshot, &session).await });
-        }
+        let framing = Framing::in_session(session);
+        Ok(Opened { framing, revision, hello, slot, _parting: parting })
     }
 
     /// Sends a request and reads on until its answer.
@@ -225,6 +221,18 @@ impl<'c> Client<'c> {
         let params = json!({ "requestId": request.id, "reason": "the caller left" });
         let body = message::notification("notifications/cancelled", params);
         self.outbound(Method::POST, "notifications/cancelled", None, framing, body).map(Some)
+    }
+
+    /// The message that ends a session (MCP 2025-11-25, session management), if it has a name.
+    pub(super) fn closing(&self, session: &Session) -> Result<Option<OutboundRequest>, Failure> {
+        let Some(id) = &session.id else { return Ok(None) };
+        let framing = Framing { revision: Some(session.revision), ..Framing::default() };
+        self.message(Method::DELETE, "", None, &framing, Some(id), Bytes::new()).map(Some)
+    }
+
+    /// A last word in this call's place.
+    pub(super) fn parting(&self, message: OutboundRequest) -> Parting {
+        Parting::new(message, self.snapshot, self.passage.reservation())
     }
 
     fn outbound(
@@ -392,38 +400,15 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
         .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
-/// Room for an answer of which nothing is wanted.
-struct NoMatter;
-
-impl Room for NoMatter {
-    fn cover(&self, bytes: usize) -> bool {
-        bytes <= REFUSAL_READ
-    }
-}
-
-/// Sends what nobody waits for.
-pub(super) async fn send_aside(snapshot: &Snapshot, outbound: OutboundRequest) {
-    let limits = Limits {
-        deadline: Instant::now() + ASIDE,
-        max_response_bytes: REFUSAL_READ,
-        room: &NoMatter,
-    };
-    // A server that doesn't hear it finds out by itself.
-    let _ = snapshot.upstream.send(outbound, &limits).await;
-}
-
-/// Ends a session at the server (MCP 2025-11-25, session management), if there is a place for it now:
-/// a server forgets sessions by itself too.
+/// Ends a session at the server, if there is a place for it now: a server forgets sessions by itself too.
 pub(super) async fn close(snapshot: &Arc<Snapshot>, session: &Session) {
     let service = &snapshot.service;
-    let (Some(id), Kind::Mcp(mcp)) = (&session.id, &service.kind) else { return };
+    let Kind::Mcp(mcp) = &service.kind else { return };
     let Ok(passage) = policy::admit(None, 0, service, mcp, &snapshot.places) else { return };
     let Ok(credential) = bound(snapshot) else { return };
     let deadline = Instant::now() + ASIDE;
     let client = Client { snapshot, passage: &passage, credential, request_id: "", deadline };
-    let framing = Framing { revision: Some(session.revision), ..Framing::default() };
-    let outbound = client.message(Method::DELETE, "", None, &framing, Some(id), Bytes::new());
-    if let Ok(outbound) = outbound {
+    if let Ok(Some(outbound)) = client.closing(session) {
         send_aside(snapshot, outbound).await;
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::client::{Answered, Client, Framing, Reply, Server};
 use super::listing::code_of;
 use super::message::{self, Request, Revision};
+use super::parting::Parting;
 use super::raw::{self, few_fields};
 use super::sanitise;
 use super::session::{Session, Slot};
@@ -141,13 +142,18 @@ impl Client<'_> {
         if let Some(session) = &*held {
             return Ok(Arc::clone(session));
         }
-        let session = Arc::new(self.handshake().await?);
+        let (session, parting) = self.handshake().await?;
+        if let Some(parting) = parting {
+            parting.forgo();
+        }
+        let session = Arc::new(session);
         *held = Some(Arc::clone(&session));
         Ok(session)
     }
 
-    /// Agrees on a revision and a session (MCP 2025-11-25, lifecycle).
-    pub(super) async fn handshake(&self) -> Result<Session, Trouble> {
+    /// Agrees on a revision and a session (MCP 2025-11-25, lifecycle), which ends with what is given beside
+    /// it, or when nobody waits for the agreement any more.
+    pub(super) async fn handshake(&self) -> Result<(Session, Option<Parting>), Trouble> {
         let request = Request::new("initialize")
             .at_most(HELLO_BYTES)
             .with("protocolVersion", Revision::WITH_HANDSHAKE.as_str())
@@ -171,13 +177,14 @@ impl Client<'_> {
         };
         let hello = Arc::new(hello(&text));
         let session = Session { id: answered.session_id, revision, hello };
+        let parting = self.closing(&session)?.map(|closing| self.parting(closing));
         let initialized = message::notification(
             "notifications/initialized",
             Value::Object(serde_json::Map::new()),
         );
         self.tell(initialized, "notifications/initialized", &session).await?;
         self.snapshot.mcp.era.set(Era::Handshake);
-        Ok(session)
+        Ok((session, parting))
     }
 }
 

@@ -79,11 +79,7 @@ pub async fn list_all(
     let credential = bound(snapshot)?;
     let client = Client { snapshot, passage: &passage, credential, request_id, deadline };
     let listed = match client.open(None).await {
-        Ok(opened) => {
-            let listed = all(&client, &opened).await;
-            client.end(&opened);
-            listed
-        }
+        Ok(opened) => all(&client, &opened).await,
         Err(trouble) => Err(trouble),
     };
     match &listed {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::messages::{answer, ask, contents, mount, told};
 use super::server::{Answer, McpServer, Seen, Then, handshake};
+use crate::mount::refusal;
 
 #[tokio::test]
 async fn a_session_is_the_callers_own_and_is_opened_once() {
@@ -115,6 +116,46 @@ async fn who_leaves_ends_the_stream_and_says_so() {
     assert_eq!(cancelled.header("mcp-session-id"), "s-1");
     let bodies = seen.len();
     server.until_ended(bodies).await;
+}
+
+#[tokio::test]
+async fn who_leaves_without_a_name_leaves_no_session_behind() {
+    for silent in ["resources/read", "notifications/initialized"] {
+        let server = McpServer::start(move |seen| {
+            let answer = handshake(seen, 1).unwrap_or_else(|| Answer::events(": hi\n\n"));
+            if seen.method() == silent { answer.then(Then::Silence) } else { answer }
+        })
+        .await;
+        let mut mount = mount(&server, json!({ "max_in_flight": 1 })).await;
+        mount.caller.entity_id.clear();
+        tokio::select! {
+            answered = ask(&mount) => panic!("{answered:?}"),
+            () = server.until(|seen| seen.method() == silent) => {}
+        }
+        server.until(|seen| seen.http_method == "DELETE").await;
+        assert_eq!(server.seen().pop().unwrap().header("mcp-session-id"), "s-1");
+    }
+}
+
+#[tokio::test]
+async fn a_call_has_its_place_until_the_server_knows_that_it_is_over() {
+    let server = McpServer::start(|seen| {
+        let answer = handshake(seen, 1).unwrap_or_else(|| Answer::events(": hi\n\n"));
+        match seen.method() {
+            "resources/read" | "notifications/cancelled" => answer.then(Then::Silence),
+            _ => answer,
+        }
+    })
+    .await;
+    let mount = mount(&server, json!({ "max_in_flight": 1 })).await;
+    tokio::select! {
+        answered = ask(&mount) => panic!("{answered:?}"),
+        () = server.until(|seen| seen.method() == "resources/read") => {}
+    }
+    server.until(|seen| seen.method() == "notifications/cancelled").await;
+    let text = refusal(ask(&mount).await);
+    assert!(text.starts_with("busy: "), "{text}");
+    assert_eq!(server.count("resources/read"), 1);
 }
 
 #[tokio::test]
