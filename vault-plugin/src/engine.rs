@@ -34,8 +34,8 @@ pub use health::{Health, Outcome};
 use kept::Kept;
 pub use services::{ServiceWrite, WrittenService};
 pub use snapshot::Snapshot;
-pub(crate) use tools::parsed;
 pub use tools::{Approval, Count, Selection, Stale, Tools, is_mcp, rules, trust};
+pub(crate) use tools::{aside, parsed};
 pub use usage::Usage;
 
 /// One mount. Everything that holds a secret or a connection is inside, and is dropped with it.

@@ -5,7 +5,9 @@
 //! |---|---|
 //! | [`call`] | the pipeline of a call |
 //! | [`client`], [`era`], [`session`] | one request and its answer; in which revision, in which session |
+//! | [`parting`] | the last word, when nobody waits any more |
 //! | [`message`], [`headers`], [`sse`] | what stands on the wire |
+//! | [`raw`] | JSON taken apart without a tree of it |
 //! | [`result`], [`cut`], [`trouble`] | what the caller gets of an answer, or of its absence |
 //! | [`listing`] | all that a server offers |
 //! | [`definition`], [`digest`] | one definition as the server gave it |
@@ -15,7 +17,7 @@
 //! | [`seen`] | what one look at a server found |
 //! | [`offer`] | what is offered, waits or is withheld |
 //! | [`segment`] | what a name is in a path |
-//! | [`trust`] | which tools may be called |
+//! | [`trust`], [`template`] | which tools may be called, and resources read |
 
 pub mod call;
 pub mod client;
@@ -31,6 +33,8 @@ pub mod listing;
 mod message;
 pub mod mirror;
 pub mod offer;
+mod parting;
+mod raw;
 mod result;
 pub mod sanitise;
 pub mod schema;
@@ -38,5 +42,6 @@ pub mod seen;
 pub mod segment;
 pub mod session;
 mod sse;
+mod template;
 mod trouble;
 pub mod trust;

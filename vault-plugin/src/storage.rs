@@ -24,7 +24,7 @@ pub use material::MaterialEntry;
 pub use service::{Definition, OwnCredential, ServiceEntry};
 pub use tools::{
     DefinitionEntry, PinEntry, SeenEntry, StoredTools, TOOL_PARTS, TOOLS, ToolsEntry, delete_parts,
-    delete_tools, load_tools, store_parts,
+    delete_tools, load_pins, load_tools, store_parts,
 };
 
 /// The mount-wide settings.

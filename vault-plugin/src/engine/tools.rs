@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
-use vault_sdk::Storage;
+use vault_sdk::{Storage, StorageError};
 
 use self::look::{LOOKERS, Look};
 use super::Engine;
@@ -35,7 +35,7 @@ pub struct Tools {
 }
 
 /// What a list of all services tells about one server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// Tools that agents see.
     pub tools: usize,
@@ -162,7 +162,7 @@ impl Tools {
 
 /// What is stored, as definitions with their digests.
 pub(crate) fn parsed(stored: &StoredTools) -> (Vec<Definition>, Vec<Pin>) {
-    let definition = |entry: &DefinitionEntry| Definition::of(entry.kind, entry.raw.clone());
+    let definition = |entry: &DefinitionEntry| Definition::stored(entry.kind, &entry.raw);
     let pin = |pin: &PinEntry| {
         Some(Pin { at: pin.at, by: pin.by.clone(), definition: definition(&pin.definition)? })
     };
@@ -170,6 +170,23 @@ pub(crate) fn parsed(stored: &StoredTools) -> (Vec<Definition>, Vec<Pin>) {
         stored.seen.iter().filter_map(definition).collect(),
         stored.pins.iter().filter_map(pin).collect(),
     )
+}
+
+/// As it is stored.
+fn definition_entry(definition: &Definition) -> DefinitionEntry {
+    DefinitionEntry { kind: definition.kind, raw: Arc::clone(&definition.text) }
+}
+
+/// Does what may take a good part of a second, such as reading a list of 4 MiB, off the event loop.
+///
+/// # Errors
+/// [`Error::Internal`] when it panics.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Internal("work on a server's tools failed".into()))
 }
 
 impl Engine {
@@ -188,11 +205,8 @@ impl Engine {
         }
         let (generation, fresh) = self.tools.generation_and_fresh(id);
         let stored = load_tools(storage, id).await?;
-        // Off the event loop: a list of 4 MiB takes a good part of a second.
-        let tools =
-            tokio::task::spawn_blocking(move || Tools::of(&stored, trust, fresh.as_deref()));
-        let tools =
-            Arc::new(tools.await.map_err(|_| Error::Internal("reading tools failed".into()))?);
+        let tools = aside(move || Tools::of(&stored, trust, fresh.as_deref())).await?;
+        let tools = Arc::new(tools);
         let mut state = self.tools.state();
         if state.generation == generation {
             state.keep(id, &tools);
@@ -200,7 +214,8 @@ impl Engine {
         Ok(tools)
     }
 
-    /// How many tools an MCP server has for agents, and how many wait.
+    /// How many tools an MCP server has for agents, and how many wait; `None` when what is stored of
+    /// them can't be read, which isn't the other services' trouble.
     ///
     /// # Errors
     /// Storage's own.
@@ -208,22 +223,32 @@ impl Engine {
         &self,
         storage: &dyn Storage,
         entry: &ServiceEntry,
-    ) -> Result<Count, Error> {
+    ) -> Result<Option<Count>, Error> {
         let generation = {
             let state = self.tools.state();
             if let Some((version, count)) = state.counts.get(&entry.id)
                 && *version == entry.version
             {
-                return Ok(*count);
+                return Ok(Some(*count));
             }
             state.generation
         };
-        let count = self.tools(storage, &entry.id, trust(entry)).await?.count(&rules(entry));
+        let tools = match self.tools(storage, &entry.id, trust(entry)).await {
+            Ok(tools) => tools,
+            Err(
+                error @ (Error::Storage(StorageError::Undecodable { .. }) | Error::Internal(_)),
+            ) => {
+                tracing::warn!(service = entry.id, %error, "its tools can't be read");
+                return Ok(None);
+            }
+            Err(error @ (Error::Failure(_) | Error::Storage(_))) => return Err(error),
+        };
+        let count = tools.count(&rules(entry));
         let mut state = self.tools.state();
         if state.generation == generation {
             state.counts.insert(entry.id.clone(), (entry.version, count));
         }
-        Ok(count)
+        Ok(Some(count))
     }
 
     /// The entry of an MCP server.

@@ -3,7 +3,8 @@
 //!
 //! The call itself is sent once. There is one exception, which the protocol makes safe: a server that
 //! answers 404 to a session's id has ended the session and looked at nothing else (MCP 2025-11-25,
-//! session management), so the call goes out once more in a new one.
+//! session management), so the call goes out once more in a new one. One that answers with an error of
+//! the call itself has looked at it, whatever its status.
 
 use std::sync::Arc;
 
@@ -13,12 +14,13 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use vault_sdk::{Call, Fields, Given, Response};
 
-use super::client::{self, Answered, Client, Opened, Reply, bound, send_aside};
+use super::client::{self, Answered, Client, Opened, Reply, bound};
 use super::cut::Shape;
 use super::headers::mirrored;
 use super::listing::{code_of, not_mcp};
 use super::message::Request;
 use super::result::{self, Fit, McpAnswer};
+use super::session::Session;
 use super::trouble::Trouble;
 use super::{mirror, trust};
 use crate::bounds;
@@ -27,9 +29,9 @@ use crate::error::{Error, Failure};
 use crate::name::Name;
 use crate::proxy::answer::{self, Refused};
 use crate::proxy::decision::Decision;
-use crate::proxy::egress::OutboundRequest;
 use crate::proxy::policy;
 use crate::proxy::rules::Named;
+use crate::proxy::rules::uri::{has_another_spelling, misleads};
 use crate::proxy::service::{Kind, McpService};
 
 /// What is asked for, parsed.
@@ -157,10 +159,12 @@ async fn pipeline(
         who: who.as_deref(),
         decision,
         protocol: "",
+        session: None,
         called: false,
     };
     let answered = conversation.hold(&wanted).await;
-    let (protocol, called) = (conversation.protocol, conversation.called);
+    let Conversation { protocol, session, called, .. } = conversation;
+    let session = session.as_deref();
     match &answered {
         Ok(_) => engine.note(&snapshot.service_id, credential, Outcome::Answered),
         Err(trouble) => trouble.note(engine, &snapshot, credential),
@@ -168,12 +172,12 @@ async fn pipeline(
     let (clean, was_refused) = match answered {
         Ok(answered) => {
             let fit = Fit { shape: wanted.shape, most };
-            let clean = result::clean(&client, answered, fit).await;
+            let clean = result::clean(&client, session, answered, fit).await;
             (clean.map_err(|trouble| trouble.of_the_call(service))?, false)
         }
         Err(Trouble::Status(refusal)) if result::is_before_execution(refusal.status) => {
             let was_refused = refusal.status == StatusCode::UNAUTHORIZED;
-            let clean = result::refusal(&client, refusal).await;
+            let clean = result::refusal(&client, session, refusal).await;
             (clean.map_err(|trouble| trouble.of_the_call(service))?, was_refused)
         }
         Err(trouble) if called => return Err(trouble.of_the_call(service).into()),
@@ -228,6 +232,8 @@ async fn wanted(
             Wanted { named: Named::Tool, name, shape: Shape::Tool, request, mirrored }
         }
         Asked::Resource { uri } => {
+            has_one_reading(&uri, of(snapshot)?)?;
+            trust::readable(engine, &call.storage, snapshot, &uri).await?;
             let request = Request::new("resources/read").of("uri", &uri);
             let shape = Shape::Resource;
             Wanted { named: Named::Resource, name: uri, shape, request, mirrored: none() }
@@ -239,6 +245,17 @@ async fn wanted(
             let shape = Shape::Prompt;
             Wanted { named: Named::Prompt, name, shape, request, mirrored: none() }
         }
+    })
+}
+
+/// What is judged by its spelling has one.
+fn has_one_reading(uri: &str, mcp: &McpService) -> Result<(), Failure> {
+    let problem = if mcp.rules.is_empty() { misleads(uri) } else { has_another_spelling(uri) };
+    problem.map_or(Ok(()), |problem| {
+        Err(Failure::invalid(format!(
+            "the URI {problem}, so that servers may read it otherwise than it is judged here. Nothing \
+             was sent. Spell it as the list of resources does"
+        )))
     })
 }
 
@@ -260,6 +277,8 @@ struct Conversation<'c> {
     decision: &'c mut Decision,
     /// Once it is agreed on.
     protocol: &'static str,
+    /// The one that the call was last in.
+    session: Option<Arc<Session>>,
     /// Whether the call itself was sent.
     called: bool,
 }
@@ -271,8 +290,8 @@ impl Conversation<'_> {
         loop {
             let opened = self.client.open(self.who).await?;
             self.protocol = opened.revision.as_str();
+            self.session.clone_from(&opened.framing.session);
             let answered = self.ask(wanted, &opened).await;
-            self.client.end(&opened);
             let refused = match &answered {
                 Ok(answered) if matches!(answered.reply, Reply::Error(_)) => Some(answered.status),
                 Err(Trouble::Status(refusal)) => Some(refusal.status),
@@ -282,7 +301,7 @@ impl Conversation<'_> {
                 opened.framing.session.as_ref().is_some_and(|session| session.id.is_some());
             if refused == Some(StatusCode::NOT_FOUND) && in_session {
                 client::lost(&opened).await;
-                if std::mem::take(&mut is_first) {
+                if !names_the_call(&answered) && std::mem::take(&mut is_first) {
                     self.called = false;
                     continue;
                 }
@@ -302,10 +321,7 @@ impl Conversation<'_> {
         if opened.revision.is_stateless() {
             framing.headers.extend(wanted.mirrored.clone());
         }
-        let mut leaving = Leaving {
-            snapshot: Arc::clone(client.snapshot),
-            farewell: client.farewell(&wanted.request, &framing)?,
-        };
+        let farewell = client.farewell(&wanted.request, &framing)?;
         if client.deadline <= Instant::now() {
             return Err(client.no_time().into());
         }
@@ -314,6 +330,7 @@ impl Conversation<'_> {
         }
         self.decision.sending();
         self.called = true;
+        let leaving = farewell.map(|farewell| client.parting(farewell));
         let answered = client.ask(&wanted.request, &framing).await;
         let is_over = match &answered {
             Ok(_) => true,
@@ -323,8 +340,8 @@ impl Conversation<'_> {
                 Trouble::Status(_) | Trouble::NotMcp(_) | Trouble::Asked(_) | Trouble::Failure(_),
             ) => true,
         };
-        if is_over {
-            leaving.farewell = None;
+        if is_over && let Some(leaving) = leaving {
+            leaving.forgo();
         }
         answered
     }
@@ -341,28 +358,16 @@ fn is_about_the_protocol(status: StatusCode) -> bool {
     status.is_client_error() && !about_the_caller.contains(&status)
 }
 
+/// Whether the server knew which request it answered.
+fn names_the_call(answered: &Result<Answered, Trouble>) -> bool {
+    answered.as_ref().is_ok_and(|answered| !answered.is_unread)
+}
+
 /// Invalid params (JSON-RPC 2.0, section 5.1): the server understood.
 fn is_about_arguments(answered: &Result<Answered, Trouble>) -> bool {
     match answered {
         Ok(Answered { reply: Reply::Error(error), .. }) => code_of(error) == Some(-32602),
         Ok(_) | Err(_) => false,
-    }
-}
-
-/// Tells the server when nobody waits for its answer any more, however that comes about.
-struct Leaving {
-    snapshot: Arc<Snapshot>,
-    farewell: Option<OutboundRequest>,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if let Some(farewell) = self.farewell.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let snapshot = Arc::clone(&self.snapshot);
-            runtime.spawn(async move { send_aside(&snapshot, farewell).await });
-        }
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -14,6 +13,7 @@ use super::era::{Era, Hello, Remembered};
 use super::headers::{self, SESSION_ID};
 pub use super::listing::{Listing, list_all};
 use super::message::{self, Asks, FromServer, Message, Request, Revision};
+use super::parting::{ASIDE, Parting, send_aside};
 use super::session::{self, Session, Sessions, Slot};
 use super::sse::{Events, TooLarge};
 use super::trouble::{HttpRefusal, Trouble};
@@ -22,7 +22,7 @@ use crate::engine::Snapshot;
 use crate::error::Failure;
 use crate::proxy::answer;
 use crate::proxy::credential::{self, Credential};
-use crate::proxy::egress::{Answering, EgressError, Limits, OutboundRequest, Room, Undecodable};
+use crate::proxy::egress::{Answering, EgressError, Limits, OutboundRequest, Undecodable};
 use crate::proxy::injector::{self, Message as Outgoing};
 use crate::proxy::policy::{self, Passage};
 use crate::proxy::service::Kind;
@@ -51,8 +51,6 @@ const MAX_REFUSALS: usize = 16;
 const REFUSAL_READ: usize = 64 << 10;
 /// The least that an answer may have on the wire, in bytes: room for lists.
 const LEAST_WIRE: usize = 8 << 20;
-/// How long a message may take for which nobody waits.
-const ASIDE: Duration = Duration::from_secs(5);
 
 /// One call's way to a server.
 pub(super) struct Client<'c> {
@@ -95,6 +93,8 @@ pub(super) enum Reply {
 /// An answer with what came beside it.
 pub(super) struct Answered {
     pub(super) reply: Reply,
+    /// Whether it is an error that doesn't say of which request.
+    pub(super) is_unread: bool,
     pub(super) status: StatusCode,
     pub(super) session_id: Option<HeaderValue>,
 }
@@ -105,34 +105,30 @@ pub(super) struct Opened {
     pub(super) revision: Revision,
     pub(super) hello: Arc<Hello>,
     pub(super) slot: Option<Arc<Slot>>,
+    /// Ends a session that is for one call alone.
+    _parting: Option<Parting>,
 }
 
 impl<'c> Client<'c> {
-    /// Finds out how the server is spoken to, and opens a session if it wants one: `who`'s, or one for
-    /// this call alone, which the caller closes.
+    /// Finds out how the server is spoken to, and opens a session if it wants one: `who`'s, or without
+    /// one and when there are too many, one for this call alone, which ends with what this gives.
     pub(super) async fn open(&self, who: Option<&str>) -> Result<Opened, Trouble> {
         if let Era::Stateless(hello) = self.era().await? {
             let revision = Revision::STATELESS;
             let framing = Framing::of(revision);
-            return Ok(Opened { framing, revision, hello, slot: None });
+            return Ok(Opened { framing, revision, hello, slot: None, _parting: None });
         }
-        let (session, slot) = match who {
-            None => (Arc::new(self.handshake().await?), None),
-            Some(who) => {
-                let slot = self.snapshot.mcp.sessions.slot(who, self.snapshot);
-                (self.session(&slot).await?, Some(slot))
+        let slot = who.and_then(|who| self.snapshot.mcp.sessions.slot(who, self.snapshot));
+        let (session, parting) = match &slot {
+            None => {
+                let (session, parting) = self.handshake().await?;
+                (Arc::new(session), parting)
             }
+            Some(slot) => (self.session(slot).await?, None),
         };
         let (revision, hello) = (session.revision, Arc::clone(&session.hello));
-        Ok(Opened { framing: Framing::in_session(session), revision, hello, slot })
-    }
-
-    /// Ends what was opened for one call alone; nobody waits for it.
-    pub(super) fn end(&self, opened: &Opened) {
-        if let (Some(session), None) = (&opened.framing.session, &opened.slot) {
-            let (snapshot, session) = (Arc::clone(self.snapshot), Arc::clone(session));
-            tokio::spawn(async move { close(&snapshot, &session).await });
-        }
+        let framing = Framing::in_session(session);
+        Ok(Opened { framing, revision, hello, slot, _parting: parting })
     }
 
     /// Sends a request and reads on until its answer.
@@ -159,22 +155,22 @@ impl<'c> Client<'c> {
             id.set_sensitive(true);
             id
         });
-        let reply = if status.is_success() && is_event_stream(answering.headers()) {
+        let (reply, is_unread) = if status.is_success() && is_event_stream(answering.headers()) {
             let mut asks = Vec::new();
-            let read = self.stream(&mut answering, request.id, framing, deadline, &mut asks).await;
+            let read = self.stream(&mut answering, request, framing, deadline, &mut asks).await;
             match read {
                 Ok(reply) => {
                     answering.done();
-                    reply
+                    (reply, false)
                 }
                 // Whatever became of the stream, this is why.
                 Err(_) if !asks.is_empty() => return Err(Trouble::Asked(asks)),
                 Err(trouble) => return Err(trouble),
             }
         } else {
-            self.whole(answering, request.id, deadline).await?
+            self.whole(answering, request, deadline).await?
         };
-        Ok(Answered { reply, status, session_id })
+        Ok(Answered { reply, is_unread, status, session_id })
     }
 
     /// Sends a message that wants no answer.
@@ -227,6 +223,18 @@ impl<'c> Client<'c> {
         self.outbound(Method::POST, "notifications/cancelled", None, framing, body).map(Some)
     }
 
+    /// The message that ends a session (MCP 2025-11-25, session management), if it has a name.
+    pub(super) fn closing(&self, session: &Session) -> Result<Option<OutboundRequest>, Failure> {
+        let Some(id) = &session.id else { return Ok(None) };
+        let framing = Framing { revision: Some(session.revision), ..Framing::default() };
+        self.message(Method::DELETE, "", None, &framing, Some(id), Bytes::new()).map(Some)
+    }
+
+    /// A last word in this call's place.
+    pub(super) fn parting(&self, message: OutboundRequest) -> Parting {
+        Parting::new(message, self.snapshot, self.passage.reservation())
+    }
+
     fn outbound(
         &self,
         method: Method,
@@ -260,10 +268,10 @@ impl<'c> Client<'c> {
 
     /// The bytes that one answer may have on the wire: more than what is handed out, since a result
     /// that is too long is cut, and a stream holds more than the result.
-    fn wire_bytes(&self) -> usize {
+    fn wire_bytes(&self, request: &Request) -> usize {
         let most = usize::try_from(bounds::MAX_RESPONSE).unwrap_or(usize::MAX);
         let service = self.snapshot.service.max_response_bytes;
-        service.saturating_mul(4).clamp(LEAST_WIRE, most)
+        request.most.unwrap_or_else(|| service.saturating_mul(4).clamp(LEAST_WIRE, most))
     }
 
     fn limits(&self, deadline: Instant, max_response_bytes: usize) -> Limits<'_> {
@@ -274,12 +282,12 @@ impl<'c> Client<'c> {
     async fn stream(
         &self,
         answering: &mut Answering,
-        id: u64,
+        request: &Request,
         framing: &Framing,
         deadline: Instant,
         asks: &mut Vec<Asks>,
     ) -> Result<Reply, Trouble> {
-        let limits = self.limits(deadline, self.wire_bytes());
+        let limits = self.limits(deadline, self.wire_bytes(request));
         let mut events = Events::of_at_most(limits.max_response_bytes);
         let too_large = EgressError::ResponseTooLarge { limit: limits.max_response_bytes };
         let mut refused = 0;
@@ -297,10 +305,12 @@ impl<'c> Client<'c> {
             }
             while let Some(data) = events.next() {
                 // What isn't JSON-RPC isn't the answer; that may follow.
-                for message in message::parse(&data, id).unwrap_or_default() {
+                for message in message::parse(&data, request.id).unwrap_or_default() {
                     match message {
                         Message::Result(result) => return Ok(Reply::Result(result)),
-                        Message::Error(error) => return Ok(Reply::Error(error)),
+                        Message::Error(error) | Message::Unread(error) => {
+                            return Ok(Reply::Error(error));
+                        }
                         Message::Other => {}
                         Message::Request(request) => {
                             if request.asks != Asks::Ping && !asks.contains(&request.asks) {
@@ -329,20 +339,20 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// Reads an answer that is no stream.
+    /// Reads an answer that is no stream; tells whether it is an error that names no request.
     async fn whole(
         &self,
         answering: Answering,
-        id: u64,
+        request: &Request,
         deadline: Instant,
-    ) -> Result<Reply, Trouble> {
+    ) -> Result<(Reply, bool), Trouble> {
         let status = answering.status();
         let retry_after = answering
             .headers()
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let most = if status.is_success() { self.wire_bytes() } else { REFUSAL_READ };
+        let most = if status.is_success() { self.wire_bytes(request) } else { REFUSAL_READ };
         let refusal = |body| Trouble::Status(HttpRefusal { status, body, retry_after });
         let body = match answering.whole(&self.limits(deadline, most)).await {
             Ok(response) => response.body,
@@ -354,22 +364,24 @@ impl<'c> Client<'c> {
             ) if !status.is_success() => return Err(refusal(None)),
             Err(error) => return Err(error.into()),
         };
-        let parsed = message::parse(&body, id);
-        let answer = parsed.iter().flatten().find_map(|message| match message {
-            Message::Result(result) => Some(Reply::Result(result.clone())),
-            Message::Error(error) => Some(Reply::Error(error.clone())),
+        let parsed = message::parse(&body, request.id);
+        let is_json_rpc = parsed.is_ok();
+        let answer = parsed.into_iter().flatten().find_map(|message| match message {
+            Message::Result(result) => Some((Reply::Result(result), false)),
+            Message::Error(error) => Some((Reply::Error(error), false)),
+            Message::Unread(error) => Some((Reply::Error(error), true)),
             Message::Request(_) | Message::Other => None,
         });
         match answer {
-            Some(Reply::Error(error)) => Ok(Reply::Error(error)),
-            Some(Reply::Result(result)) if status.is_success() => Ok(Reply::Result(result)),
-            Some(Reply::Result(_)) | None if !status.is_success() => {
+            Some(answer @ (Reply::Error(_), _)) => Ok(answer),
+            Some(answer @ (Reply::Result(_), _)) if status.is_success() => Ok(answer),
+            Some((Reply::Result(_), _)) | None if !status.is_success() => {
                 Err(refusal(String::from_utf8(body.into()).ok()))
             }
-            Some(Reply::Result(_)) | None => Err(Trouble::NotMcp(match parsed {
-                Ok(_) => "it is no answer to what was asked",
-                Err(_) if body.is_empty() => "it is empty",
-                Err(_) => "it isn't JSON-RPC",
+            Some((Reply::Result(_), _)) | None => Err(Trouble::NotMcp(match is_json_rpc {
+                true => "it is no answer to what was asked",
+                false if body.is_empty() => "it is empty",
+                false => "it isn't JSON-RPC",
             })),
         }
     }
@@ -388,38 +400,15 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
         .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
-/// Room for an answer of which nothing is wanted.
-struct NoMatter;
-
-impl Room for NoMatter {
-    fn cover(&self, bytes: usize) -> bool {
-        bytes <= REFUSAL_READ
-    }
-}
-
-/// Sends what nobody waits for.
-pub(super) async fn send_aside(snapshot: &Snapshot, outbound: OutboundRequest) {
-    let limits = Limits {
-        deadline: Instant::now() + ASIDE,
-        max_response_bytes: REFUSAL_READ,
-        room: &NoMatter,
-    };
-    // A server that doesn't hear it finds out by itself.
-    let _ = snapshot.upstream.send(outbound, &limits).await;
-}
-
-/// Ends a session at the server (MCP 2025-11-25, session management), if there is a place for it now:
-/// a server forgets sessions by itself too.
+/// Ends a session at the server, if there is a place for it now: a server forgets sessions by itself too.
 pub(super) async fn close(snapshot: &Arc<Snapshot>, session: &Session) {
     let service = &snapshot.service;
-    let (Some(id), Kind::Mcp(mcp)) = (&session.id, &service.kind) else { return };
+    let Kind::Mcp(mcp) = &service.kind else { return };
     let Ok(passage) = policy::admit(None, 0, service, mcp, &snapshot.places) else { return };
     let Ok(credential) = bound(snapshot) else { return };
     let deadline = Instant::now() + ASIDE;
     let client = Client { snapshot, passage: &passage, credential, request_id: "", deadline };
-    let framing = Framing { revision: Some(session.revision), ..Framing::default() };
-    let outbound = client.message(Method::DELETE, "", None, &framing, Some(id), Bytes::new());
-    if let Ok(outbound) = outbound {
+    if let Ok(Some(outbound)) = client.closing(session) {
         send_aside(snapshot, outbound).await;
     }
 }

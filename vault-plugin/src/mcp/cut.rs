@@ -1,6 +1,12 @@
 //! Shortens a result that is too long, so that it stays a valid one and says what is missing.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::raw::{self, few_fields, items};
 
 /// Which result it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,46 +29,55 @@ const SPARE: usize = 512;
 /// Structured content goes first, being the same in another form. A tool that promises it may answer
 /// without it only by an error, so the result then is one: its text says what happened.
 pub(super) fn shortened(result: &str, shape: Shape, most: usize) -> Option<String> {
-    let mut result: Map<String, Value> = serde_json::from_str(result).ok()?;
-    let whole = bytes(&Value::Object(result.clone()));
-    let Some(Value::Array(items)) = result.remove(shape.list()) else { return None };
-    if result.remove("structuredContent").is_some() {
-        result.insert("isError".to_owned(), true.into());
+    let whole = result.len();
+    let mut fields = few_fields(result)?;
+    let list = fields.remove(shape.list())?.get();
+    if fields.remove("structuredContent").is_some() {
+        fields.insert("isError".to_owned(), RawValue::TRUE);
     }
-    if bytes(&Value::Object(result.clone())) > most / 4 {
-        result.remove("_meta");
+    if object(&fields, shape.list(), "").len() > most / 4 {
+        fields.remove("_meta");
     }
+    let mut first = None;
+    items(list, |item| {
+        first = Some(item);
+        ControlFlow::Break(())
+    })?;
     let notice = shape.note(
-        items.first(),
+        first,
         &format!(
             "[Vault cut this: it had {whole} bytes, and {most} are handed on. It was called all the \
              same: don't repeat the call, ask for less or for the rest]"
         ),
     );
     let mut left =
-        most.checked_sub(bytes(&Value::Object(result.clone())) + bytes(&notice) + SPARE)?;
-    let mut kept = Vec::new();
-    for item in items {
-        let size = bytes(&item) + 1;
+        most.checked_sub(object(&fields, shape.list(), "").len() + notice.len() + SPARE)?;
+    let mut kept = String::from("[");
+    let mut keep = |item: &str, left: &mut usize| {
+        *left = left.saturating_sub(item.len() + 1);
+        kept.push_str(item);
+        kept.push(',');
+    };
+    items(list, |item| {
+        let size = item.get().len() + 1;
         if size <= left {
-            left -= size;
-            kept.push(item);
-        } else if let Some(item) = shape.cut_text(&item, left) {
-            kept.push(item);
-            break;
-        } else {
-            let note = shape.note(Some(&item), &format!("[left out: {size} bytes]"));
-            let size = bytes(&note) + 1;
-            if size > left {
-                break;
-            }
-            left -= size;
-            kept.push(note);
+            keep(item.get(), &mut left);
+            return ControlFlow::Continue(());
         }
-    }
-    kept.push(notice);
-    result.insert(shape.list().to_owned(), Value::Array(kept));
-    let shortened = Value::Object(result).to_string();
+        if let Some(cut) = cut_text(item, shape.text(), left) {
+            keep(&cut, &mut left);
+            return ControlFlow::Break(());
+        }
+        let note = shape.note(Some(item), &format!("[left out: {size} bytes]"));
+        if note.len() >= left {
+            return ControlFlow::Break(());
+        }
+        keep(&note, &mut left);
+        ControlFlow::Continue(())
+    })?;
+    kept.push_str(&notice);
+    kept.push(']');
+    let shortened = object(&fields, shape.list(), &kept);
     (shortened.len() <= most).then_some(shortened)
 }
 
@@ -76,48 +91,62 @@ impl Shape {
     }
 
     /// Where an item's text is.
-    fn text(self) -> &'static str {
+    fn text(self) -> &'static [&'static str] {
         match self {
-            Self::Tool | Self::Resource => "/text",
-            Self::Prompt => "/content/text",
+            Self::Tool | Self::Resource => &["text"],
+            Self::Prompt => &["content", "text"],
         }
     }
 
     /// An item that holds a text of ours, in the place of another.
-    fn note(self, other: Option<&Value>, text: &str) -> Value {
-        let of = |name: &str| other.and_then(|item| item.get(name)).and_then(Value::as_str);
-        match self {
+    fn note(self, other: Option<&RawValue>, text: &str) -> String {
+        let of = |name: &str| raw::text(few_fields(other?.get())?.get(name)?);
+        let note = match self {
             Self::Tool => json!({ "type": "text", "text": text }),
             Self::Resource => json!({ "uri": of("uri").unwrap_or_default(), "text": text }),
             Self::Prompt => json!({
-                "role": of("role").unwrap_or("user"), "content": { "type": "text", "text": text },
+                "role": of("role").unwrap_or_else(|| "user".to_owned()),
+                "content": { "type": "text", "text": text },
             }),
-        }
+        };
+        note.to_string()
     }
+}
 
-    /// The item with as much of its text as fits into so many bytes.
-    fn cut_text(self, item: &Value, most: usize) -> Option<Value> {
-        let mut item = item.clone();
-        let text = item.pointer_mut(self.text())?;
-        let Value::String(whole) = std::mem::take(text) else { return None };
-        *text = Value::String(String::new());
-        let room = most.checked_sub(bytes(&item) + 1)?;
+/// The item with as much of the text at a place in it as fits into less than so many bytes.
+fn cut_text(item: &RawValue, place: &[&str], most: usize) -> Option<String> {
+    let Some((name, place)) = place.split_first() else {
+        let whole = raw::text(item)?;
+        // Two quotes, and a comma.
+        let room = most.checked_sub(3)?;
         let mut used = 0;
         let end = whole.char_indices().find_map(|(at, character)| {
             used += escaped(character);
             (used > room).then_some(at)
         });
         let cut = whole.get(..end.unwrap_or(whole.len()))?;
-        if cut.is_empty() {
-            return None;
-        }
-        *item.pointer_mut(self.text())? = Value::String(cut.to_owned());
-        Some(item)
-    }
+        return if cut.is_empty() { None } else { serde_json::to_string(cut).ok() };
+    };
+    let mut fields = few_fields(item.get())?;
+    let inner = fields.remove(*name)?;
+    let cut = cut_text(inner, place, most.checked_sub(object(&fields, name, "").len())?)?;
+    Some(object(&fields, name, &cut))
 }
 
-fn bytes(value: &Value) -> usize {
-    value.to_string().len()
+/// The JSON of an object with these fields and one more.
+fn object(fields: &BTreeMap<String, &RawValue>, name: &str, value: &str) -> String {
+    let fields = fields.iter().map(|(name, value)| (name.as_str(), value.get()));
+    let mut object = String::from("{");
+    for (name, value) in fields.chain([(name, value)]) {
+        if object.len() > 1 {
+            object.push(',');
+        }
+        object.push_str(&Value::from(name).to_string());
+        object.push(':');
+        object.push_str(value);
+    }
+    object.push('}');
+    object
 }
 
 /// The bytes of a character in a JSON string, at most.

@@ -1,11 +1,15 @@
 //! One definition that an upstream gave: a tool, prompt, resource or template, to the letter.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
 
 use super::digest::Digest;
 use super::hidden::is_hidden;
 use super::{mirror, sanitise, schema};
+use crate::proxy::rules::uri::misleads;
 
 /// What a definition defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,43 +53,49 @@ impl Kind {
 /// The longest URI or template, in characters.
 const MAX_URI: usize = 2_048;
 
-/// A definition with its digest.
-#[derive(Clone, Debug, PartialEq)]
+/// A definition with its digest. It is kept as text, since trees of many would fill the memory.
+#[derive(Clone, Debug)]
 pub struct Definition {
     /// What it defines.
     pub kind: Kind,
     /// Its name or URI, as the upstream gave it; empty for instructions.
     pub key: String,
-    /// Over all of `raw`.
+    /// Over all of `text`.
     pub digest: Digest,
-    /// As the upstream gave it.
-    pub raw: Map<String, Value>,
+    /// The JSON of an object as the upstream gave it, less white space.
+    pub text: Arc<RawValue>,
 }
 
 impl Definition {
     /// Takes a definition from a list; `None` for what has no name, or a form that can't be one.
-    pub fn new(kind: Kind, raw: Value) -> Option<Self> {
-        let Value::Object(raw) = raw else { return None };
-        Self::of(kind, raw)
+    pub fn new(kind: Kind, tree: &Value) -> Option<Self> {
+        Self::of(kind, tree, || Some(to_raw_value(tree).ok()?.into()))
     }
 
-    /// The same for what is known to be an object.
-    pub fn of(kind: Kind, raw: Map<String, Value>) -> Option<Self> {
-        let raw = Value::Object(raw);
-        let digest = Digest::of(&raw)?;
-        let Value::Object(raw) = raw else { return None };
-        let key = match (kind, raw.get(kind.key_field())) {
+    /// The same from the text of one.
+    pub fn stored(kind: Kind, text: &Arc<RawValue>) -> Option<Self> {
+        let tree = serde_json::from_str(text.get()).ok()?;
+        Self::of(kind, &tree, || Some(Arc::clone(text)))
+    }
+
+    fn of(kind: Kind, tree: &Value, text: impl FnOnce() -> Option<Arc<RawValue>>) -> Option<Self> {
+        let key = match (kind, tree.as_object()?.get(kind.key_field())) {
             (Kind::Instructions, _) => String::new(),
             (_, Some(Value::String(key))) if !key.is_empty() => key.clone(),
             (_, _) => return None,
         };
-        Some(Self { kind, key, digest, raw })
+        Some(Self { kind, key, digest: Digest::of(tree)?, text: text()? })
     }
 
     /// The server's instructions.
     pub fn instructions(text: &str) -> Option<Self> {
-        let raw = Value::Object(Map::from_iter([("instructions".to_owned(), text.into())]));
-        Self::new(Kind::Instructions, raw)
+        Self::new(Kind::Instructions, &json!({ "instructions": text }))
+    }
+
+    /// Its fields, read from the text each time.
+    pub fn tree(&self) -> Map<String, Value> {
+        // It was read before, or it wouldn't be a definition.
+        serde_json::from_str(self.text.get()).unwrap_or_default()
     }
 
     /// Why it can't be offered, in words for an operator, whoever approves it.
@@ -103,74 +113,69 @@ impl Definition {
             return Some(format!("its {field} has hidden characters"));
         }
         match self.kind {
-            Kind::Tool => self.tool_problem(),
-            Kind::Prompt => self
-                .arguments_hide()
+            Kind::Tool => tool_problem(&self.tree()),
+            Kind::Prompt => arguments_hide(&self.tree())
                 .then(|| "the name of one of its arguments has hidden characters".to_owned()),
-            Kind::Resource | Kind::ResourceTemplate | Kind::Instructions => None,
+            Kind::Resource | Kind::ResourceTemplate => {
+                misleads(&self.key).map(|problem| format!("its {field} {problem}"))
+            }
+            Kind::Instructions => None,
         }
-    }
-
-    fn tool_problem(&self) -> Option<String> {
-        let Some(input @ Value::Object(keywords)) = self.raw.get("inputSchema") else {
-            return Some("its inputSchema isn't an object".to_owned());
-        };
-        if keywords.get("type").is_some_and(|kind| kind != "object") {
-            return Some("its inputSchema isn't of type object".to_owned());
-        }
-        if sanitise::size(input) > sanitise::SCHEMA {
-            return Some(format!("its inputSchema has over {} bytes", sanitise::SCHEMA));
-        }
-        if schema::hides(input) {
-            return Some(
-                "a name or value in its inputSchema, which would be sent to the letter, has hidden \
-                 characters"
-                    .to_owned(),
-            );
-        }
-        let support = self.raw.get("execution").and_then(|execution| execution.get("taskSupport"));
-        if support.and_then(Value::as_str) == Some("required") {
-            return Some("it runs only as a task, which isn't supported".to_owned());
-        }
-        mirror::annotations(input).err()
-    }
-
-    fn arguments_hide(&self) -> bool {
-        let arguments = self.raw.get("arguments").and_then(Value::as_array);
-        let names = arguments.into_iter().flatten().filter_map(|argument| argument.get("name"));
-        names.filter_map(Value::as_str).any(|name| name.chars().any(is_hidden))
     }
 
     /// As agents may see it.
     pub fn shown(&self) -> Value {
-        sanitise::shown(self.kind, &self.raw)
+        sanitise::shown(self.kind, &self.tree())
     }
+}
 
-    /// The input schema of a tool.
-    pub fn input_schema(&self) -> Option<&Value> {
-        self.raw.get("inputSchema")
+fn tool_problem(tool: &Map<String, Value>) -> Option<String> {
+    let Some(input @ Value::Object(keywords)) = tool.get("inputSchema") else {
+        return Some("its inputSchema isn't an object".to_owned());
+    };
+    if keywords.get("type").is_some_and(|kind| kind != "object") {
+        return Some("its inputSchema isn't of type object".to_owned());
     }
+    if sanitise::size(input) > sanitise::SCHEMA {
+        return Some(format!("its inputSchema has over {} bytes", sanitise::SCHEMA));
+    }
+    if schema::hides(input) {
+        return Some(
+            "a name or value in its inputSchema, which would be sent to the letter, has hidden \
+             characters"
+                .to_owned(),
+        );
+    }
+    let support = tool.get("execution").and_then(|execution| execution.get("taskSupport"));
+    if support.and_then(Value::as_str) == Some("required") {
+        return Some("it runs only as a task, which isn't supported".to_owned());
+    }
+    mirror::annotations(input).err()
+}
+
+fn arguments_hide(prompt: &Map<String, Value>) -> bool {
+    let arguments = prompt.get("arguments").and_then(Value::as_array);
+    let names = arguments.into_iter().flatten().filter_map(|argument| argument.get("name"));
+    names.filter_map(Value::as_str).any(|name| name.chars().any(is_hidden))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn tool(raw: Value) -> Definition {
-        Definition::new(Kind::Tool, raw).unwrap()
+        Definition::new(Kind::Tool, &raw).unwrap()
     }
 
     #[test]
     fn what_has_no_name_is_no_definition() {
         for raw in [json!({}), json!({ "name": "" }), json!({ "name": 7 }), json!("x"), json!(null)]
         {
-            assert_eq!(Definition::new(Kind::Tool, raw), None);
+            assert!(Definition::new(Kind::Tool, &raw).is_none(), "{raw}");
         }
-        assert_eq!(Definition::new(Kind::Resource, json!({ "name": "n" })), None);
+        assert!(Definition::new(Kind::Resource, &json!({ "name": "n" })).is_none());
         let template = json!({ "name": "n", "uriTemplate": "file:///{p}" });
-        assert_eq!(Definition::new(Kind::ResourceTemplate, template).unwrap().key, "file:///{p}");
+        assert_eq!(Definition::new(Kind::ResourceTemplate, &template).unwrap().key, "file:///{p}");
     }
 
     #[test]
@@ -207,6 +212,15 @@ mod tests {
             let found = tool(raw).problem();
             assert!(found.as_ref().is_some_and(|found| found.contains(problem)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn resources_that_would_be_read_otherwise_say_why() {
+        let step = json!({ "name": "r", "uri": "docs://a/../b" });
+        let found = Definition::new(Kind::Resource, &step).unwrap().problem();
+        assert_eq!(found.as_deref(), Some("its uri has a '.' or '..' segment"));
+        let plain = json!({ "name": "t", "uriTemplate": "docs://{name}{.kind}{/path*}{?q}" });
+        assert_eq!(Definition::new(Kind::ResourceTemplate, &plain).unwrap().problem(), None);
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! Which revision of MCP a server speaks: asked once, remembered as long as its snapshot lives, and
 //! asked anew when the server says that it changed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{Answered, Client, Framing, Reply, Server};
 use super::listing::code_of;
 use super::message::{self, Request, Revision};
+use super::parting::Parting;
+use super::raw::{self, few_fields};
+use super::sanitise;
 use super::session::{Session, Slot};
 use super::trouble::Trouble;
 
@@ -19,10 +24,17 @@ const PROBE: Duration = Duration::from_secs(5);
 /// How long an answer to it is remembered: a server may learn another revision.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 
+/// How much a server may say of itself, in bytes.
+const HELLO_BYTES: usize = 1 << 20;
+/// How much of its instructions is taken, in bytes: far more than models are shown.
+pub(super) const INSTRUCTIONS_BYTES: usize = 64 << 10;
+
 /// What a server says of itself.
 #[derive(Debug, Default)]
 pub(super) struct Hello {
     pub(super) server: Server,
+    /// Whether its instructions were longer than what is taken of them.
+    pub(super) has_more_instructions: bool,
     pub(super) has_prompts: bool,
     pub(super) has_resources: bool,
 }
@@ -89,7 +101,7 @@ impl Client<'_> {
         if let Some(era) = remembered.get() {
             return Ok(era);
         }
-        let request = Request::new("server/discover");
+        let request = Request::new("server/discover").at_most(HELLO_BYTES);
         let framing = Framing::of(Revision::STATELESS);
         let until = self.deadline.min(Instant::now() + PROBE);
         let mut answered = self.ask_until(&request, &framing, until).await;
@@ -130,14 +142,20 @@ impl Client<'_> {
         if let Some(session) = &*held {
             return Ok(Arc::clone(session));
         }
-        let session = Arc::new(self.handshake().await?);
+        let (session, parting) = self.handshake().await?;
+        if let Some(parting) = parting {
+            parting.forgo();
+        }
+        let session = Arc::new(session);
         *held = Some(Arc::clone(&session));
         Ok(session)
     }
 
-    /// Agrees on a revision and a session (MCP 2025-11-25, lifecycle).
-    pub(super) async fn handshake(&self) -> Result<Session, Trouble> {
+    /// Agrees on a revision and a session (MCP 2025-11-25, lifecycle), which ends with what is given beside
+    /// it, or when nobody waits for the agreement any more.
+    pub(super) async fn handshake(&self) -> Result<(Session, Option<Parting>), Trouble> {
         let request = Request::new("initialize")
+            .at_most(HELLO_BYTES)
             .with("protocolVersion", Revision::WITH_HANDSHAKE.as_str())
             .with("capabilities", serde_json::json!({}))
             .with("clientInfo", message::client_info());
@@ -159,13 +177,14 @@ impl Client<'_> {
         };
         let hello = Arc::new(hello(&text));
         let session = Session { id: answered.session_id, revision, hello };
+        let parting = self.closing(&session)?.map(|closing| self.parting(closing));
         let initialized = message::notification(
             "notifications/initialized",
             Value::Object(serde_json::Map::new()),
         );
         self.tell(initialized, "notifications/initialized", &session).await?;
         self.snapshot.mcp.era.set(Era::Handshake);
-        Ok(session)
+        Ok((session, parting))
     }
 }
 
@@ -173,32 +192,80 @@ impl Client<'_> {
 /// (`UnsupportedProtocolVersion`, MCP 2026-07-28): it did so on the way to an upgrade, or by mistake.
 fn offers_stateless(error: &str) -> bool {
     const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32022;
-    let supported = |error: Value| {
-        let supported = error.get("data")?.get("supported")?.as_array()?.clone();
-        Some(supported.iter().any(|one| one == Revision::STATELESS.as_str()))
-    };
+    #[derive(Deserialize)]
+    struct Refusal {
+        data: Supported,
+    }
+    #[derive(Deserialize)]
+    struct Supported {
+        supported: Vec<String>,
+    }
     code_of(error) == Some(UNSUPPORTED_PROTOCOL_VERSION)
-        && serde_json::from_str(error).ok().and_then(supported).unwrap_or_default()
+        && serde_json::from_str(error).is_ok_and(|Refusal { data: Supported { supported } }| {
+            supported.iter().any(|one| one == Revision::STATELESS.as_str())
+        })
 }
 
 /// Reads the answer to `server/discover` or `initialize`.
-fn hello(text: &str) -> Hello {
-    let answer: Value = serde_json::from_str(text).unwrap_or_default();
-    let server = answer
-        .get("serverInfo")
-        .or_else(|| answer.get("_meta")?.get("io.modelcontextprotocol/serverInfo"));
-    let text = |of: Option<&Value>| of.and_then(Value::as_str).map(str::to_owned);
-    let field = |name: &str| text(server.and_then(|server| server.get(name))).unwrap_or_default();
-    let has = |capability: &str| {
-        answer.get("capabilities").and_then(|all| all.get(capability)).is_some_and(Value::is_object)
+fn hello(answer: &str) -> Hello {
+    fn fields<'r>(of: Option<&&'r RawValue>) -> BTreeMap<String, &'r RawValue> {
+        of.and_then(|of| few_fields(of.get())).unwrap_or_default()
+    }
+    let answer = few_fields(answer).unwrap_or_default();
+    let capabilities = fields(answer.get("capabilities"));
+    let meta = fields(answer.get("_meta"));
+    let server = answer.get("serverInfo");
+    let server = fields(server.or_else(|| meta.get("io.modelcontextprotocol/serverInfo")));
+    let text = |of: Option<&&RawValue>| of.and_then(|of| raw::text(of));
+    let name =
+        |field| text(server.get(field)).map(|text| sanitise::name(&text)).unwrap_or_default();
+    let has = |capability| {
+        capabilities.get(capability).is_some_and(|given: &&RawValue| given.get().starts_with('{'))
     };
+    let mut instructions = text(answer.get("instructions"));
+    let mut has_more_instructions = false;
+    if let Some(text) = &mut instructions {
+        has_more_instructions = text.len() > INSTRUCTIONS_BYTES;
+        let most = INSTRUCTIONS_BYTES.min(text.len());
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
+    }
     Hello {
-        server: Server {
-            name: field("name"),
-            version: field("version"),
-            instructions: text(answer.get("instructions")),
-        },
+        server: Server { name: name("name"), version: name("version"), instructions },
+        has_more_instructions,
         has_prompts: has("prompts"),
         has_resources: has("resources"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_of_itself_is_read_in_both_eras_and_within_bounds() {
+        let old = r#"{"serverInfo":{"name":"a\u200b","version":"1"},"instructions":"Hi.",
+            "capabilities":{"prompts":{},"resources":7}}"#;
+        let new = r#"{"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},
+            "instructions":"Hi.","capabilities":{"prompts":{}}}"#;
+        for text in [old, new] {
+            let hello = hello(text);
+            assert_eq!((hello.server.name.as_str(), hello.server.version.as_str()), ("a", "1"));
+            assert_eq!(hello.server.instructions.as_deref(), Some("Hi."));
+            assert_eq!((hello.has_prompts, hello.has_resources), (true, false));
+        }
+        let long = serde_json::json!({ "instructions": "é".repeat(HELLO_BYTES / 2) });
+        let hello = hello(&long.to_string());
+        assert!(hello.has_more_instructions);
+        assert_eq!(hello.server.instructions.map(|text| text.len()), Some(INSTRUCTIONS_BYTES));
+    }
+
+    #[test]
+    fn odd_answers_are_no_hello() {
+        for text in ["", "[]", "{}", r#"{"serverInfo":[],"instructions":7,"capabilities":null}"#] {
+            let hello = hello(text);
+            assert_eq!((hello.server.name.as_str(), hello.server.instructions), ("", None));
+            assert!(!hello.has_prompts);
+        }
     }
 }

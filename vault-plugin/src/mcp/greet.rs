@@ -30,7 +30,6 @@ pub(crate) async fn greet(
     snapshot.mcp.era.forget();
     match client.open(None).await {
         Ok(opened) => {
-            client.end(&opened);
             engine.note(&snapshot.service_id, credential, Outcome::Answered);
             Ok(opened.revision.as_str())
         }

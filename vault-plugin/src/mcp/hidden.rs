@@ -60,6 +60,20 @@ pub fn revealed(text: &str) -> String {
     shown
 }
 
+/// The same on one line: line breaks and tabs are written out too, so that nothing of the text passes
+/// for a line of ours.
+pub fn on_one_line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
+            c if is_hidden(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +103,14 @@ mod tests {
             assert_eq!(stripped(&text), "before", "{hidden:?}");
             assert_eq!(revealed(&text), format!("be{}fore", hidden.escape_unicode()));
         }
+    }
+
+    #[test]
+    fn on_one_line_there_is_one_line() {
+        let text = "a\nb\r\n\tc\u{85}\u{2028}\u{b}\u{200b}ü";
+        let shown = on_one_line(text);
+        assert_eq!(shown, "a\\nb\\r\\n\\tc\\u{85}\\u{2028}\\u{b}\\u{200b}ü");
+        assert!(!shown.chars().any(|c| c.is_control() || is_hidden(c)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! All that a server offers: tools, prompts, resources and their templates, within bounds.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -8,7 +9,9 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::client::{Client, Opened, Reply, Server, bound};
+use super::era::INSTRUCTIONS_BYTES;
 use super::message::Request;
+use super::raw;
 use super::trouble::Trouble;
 use crate::engine::{Engine, Outcome, Snapshot};
 use crate::error::{Code, Failure};
@@ -23,6 +26,8 @@ pub const MOST_BYTES: usize = 4 << 20;
 pub const MOST_DEFINITION_BYTES: usize = 256 << 10;
 /// Pages of one list.
 const MOST_PAGES: usize = 100;
+/// One page, in bytes: all definitions, and what stands around them.
+const MOST_PAGE_BYTES: usize = MOST_BYTES + (1 << 20);
 /// One cursor, in bytes.
 const MOST_CURSOR_BYTES: usize = 64 << 10;
 
@@ -47,9 +52,9 @@ pub struct Listing {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
-    #[serde(default, alias = "prompts", alias = "resources", alias = "resourceTemplates")]
-    tools: Vec<Box<RawValue>>,
+struct Page<'p> {
+    #[serde(borrow, default, alias = "prompts", alias = "resources", alias = "resourceTemplates")]
+    tools: Option<&'p RawValue>,
     #[serde(default)]
     next_cursor: Option<String>,
 }
@@ -74,11 +79,7 @@ pub async fn list_all(
     let credential = bound(snapshot)?;
     let client = Client { snapshot, passage: &passage, credential, request_id, deadline };
     let listed = match client.open(None).await {
-        Ok(opened) => {
-            let listed = all(&client, &opened).await;
-            client.end(&opened);
-            listed
-        }
+        Ok(opened) => all(&client, &opened).await,
         Err(trouble) => Err(trouble),
     };
     match &listed {
@@ -86,6 +87,16 @@ pub async fn list_all(
         Err(trouble) => trouble.note(engine, snapshot, credential),
     }
     listed.map_err(|trouble| trouble.before_the_call(service))
+}
+
+/// Says why something was left out; of many reasons the first ones.
+pub(super) fn leave_out(left_out: &mut Vec<String>, why: String) {
+    const MANY: usize = 50;
+    match left_out.len() {
+        0..MANY => left_out.push(why),
+        MANY => left_out.push("and more".to_owned()),
+        _ => {}
+    }
 }
 
 /// Whoever asks has looked already.
@@ -104,6 +115,10 @@ async fn all(client: &Client<'_>, opened: &Opened) -> Result<Listing, Trouble> {
     };
     let mut room = MOST_BYTES;
     let mut left_out = Vec::new();
+    if opened.hello.has_more_instructions {
+        let why = format!("the instructions after their first {INSTRUCTIONS_BYTES} bytes");
+        leave_out(&mut left_out, why);
+    }
     let mut list = List { client, opened, room: &mut room, left_out: &mut left_out };
     listing.tools = list.read("tools/list").await?;
     if opened.hello.has_prompts {
@@ -137,7 +152,7 @@ impl List<'_> {
             }
             Err(Trouble::Egress(error)) if !error.sent() => Err(error.into()),
             Err(_) => {
-                self.left_out.push(format!("{method} gave no list"));
+                leave_out(self.left_out, format!("{method} gave no list"));
                 Ok(Vec::new())
             }
             Ok(list) => Ok(list),
@@ -149,7 +164,7 @@ impl List<'_> {
         let mut seen = HashSet::new();
         let mut cursor: Option<String> = None;
         for _ in 0..MOST_PAGES {
-            let mut request = Request::new(method);
+            let mut request = Request::new(method).at_most(MOST_PAGE_BYTES);
             if let Some(cursor) = &cursor {
                 request = request.with("cursor", cursor);
             }
@@ -162,52 +177,56 @@ impl List<'_> {
                     return Err(Trouble::NotMcp("it answers a list with an error"));
                 }
             };
-            let page: Page = serde_json::from_str(&page)
-                .map_err(|_| Trouble::NotMcp("a list isn't what it should be"))?;
-            if !self.take(method, page.tools, &mut found) {
+            const ODD: Trouble = Trouble::NotMcp("a list isn't what it should be");
+            let page: Page<'_> = serde_json::from_str(&page).map_err(|_| ODD)?;
+            let mut taken = ControlFlow::Continue(());
+            raw::items(page.tools.map_or("[]", RawValue::get), |definition| {
+                taken = self.take(method, definition, &mut found);
+                taken
+            })
+            .ok_or(ODD)?;
+            if taken.is_break() {
                 return Ok(found);
             }
             match page.next_cursor {
                 None => return Ok(found),
                 Some(next) if next.len() > MOST_CURSOR_BYTES || !seen.insert(next.clone()) => {
-                    self.left_out.push(format!("{method} goes round in circles"));
+                    leave_out(self.left_out, format!("{method} goes round in circles"));
                     return Ok(found);
                 }
                 Some(next) => cursor = Some(next),
             }
         }
-        self.left_out.push(format!("{method} has more than {MOST_PAGES} pages"));
+        leave_out(self.left_out, format!("{method} has more than {MOST_PAGES} pages"));
         Ok(found)
     }
 
-    /// Takes a page; `false` when there is no room for more.
+    /// Takes a definition, until there is no room for more.
     fn take(
         &mut self,
         method: &str,
-        page: Vec<Box<RawValue>>,
+        definition: &RawValue,
         found: &mut Vec<Box<RawValue>>,
-    ) -> bool {
-        for definition in page {
-            let bytes = definition.get().len();
-            if bytes > MOST_DEFINITION_BYTES {
-                self.left_out.push(format!(
-                    "{method} has a definition of {bytes} bytes, more than {MOST_DEFINITION_BYTES}"
-                ));
-                continue;
-            }
-            if found.len() == MOST {
-                self.left_out.push(format!("{method} has more than {MOST} definitions"));
-                return false;
-            }
-            let Some(rest) = self.room.checked_sub(bytes) else {
-                self.left_out
-                    .push(format!("the lists have more than {MOST_BYTES} bytes, at {method}"));
-                return false;
-            };
-            *self.room = rest;
-            found.push(definition);
+    ) -> ControlFlow<()> {
+        let bytes = definition.get().len();
+        if bytes > MOST_DEFINITION_BYTES {
+            let why = format!(
+                "{method} has a definition of {bytes} bytes, more than {MOST_DEFINITION_BYTES}"
+            );
+            leave_out(self.left_out, why);
+            return ControlFlow::Continue(());
         }
-        true
+        let full = if found.len() == MOST {
+            format!("{method} has more than {MOST} definitions")
+        } else if let Some(rest) = self.room.checked_sub(bytes) {
+            *self.room = rest;
+            found.push(definition.to_owned());
+            return ControlFlow::Continue(());
+        } else {
+            format!("the lists have more than {MOST_BYTES} bytes, at {method}")
+        };
+        leave_out(self.left_out, full);
+        ControlFlow::Break(())
     }
 }
 

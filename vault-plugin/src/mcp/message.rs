@@ -1,12 +1,15 @@
 //! JSON-RPC as MCP uses it: what is sent, and what comes back, taken apart without being changed.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use super::raw;
 
 /// A revision of MCP that is spoken over Streamable HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub(super) struct Request {
     pub(super) method: &'static str,
     /// What it is asked of, for the header: a name or a URI.
     pub(super) name: Option<String>,
+    /// How much may come back, in bytes, where less is wanted than the service may answer.
+    pub(super) most: Option<usize>,
     params: Vec<(&'static str, Box<RawValue>)>,
 }
 
@@ -61,13 +66,18 @@ impl Request {
     pub(super) fn new(method: &'static str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { id, method, name: None, params: Vec::new() }
+        Self { id, method, name: None, most: None, params: Vec::new() }
     }
 
     /// Says what it is asked of.
     pub(super) fn of(mut self, parameter: &'static str, name: &str) -> Self {
         self.name = Some(name.to_owned());
         self.with(parameter, name)
+    }
+
+    /// Bounds what may come back, in bytes.
+    pub(super) fn at_most(self, bytes: usize) -> Self {
+        Self { most: Some(bytes), ..self }
     }
 
     /// Adds a parameter.
@@ -208,6 +218,8 @@ pub(super) enum Message {
     Result(String),
     /// The answer to our request: the JSON of its error.
     Error(String),
+    /// The same of a server that doesn't say to which request.
+    Unread(String),
     /// A request of the server's.
     Request(FromServer),
     /// What doesn't concern us: notifications, answers to other requests.
@@ -241,20 +253,24 @@ struct Envelope<'m> {
 /// # Errors
 /// [`NotJsonRpc`].
 pub(super) fn parse(text: &[u8], id: u64) -> Result<Vec<Message>, NotJsonRpc> {
-    let is_batch = text.trim_ascii_start().starts_with(b"[");
-    if !is_batch {
-        let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(|_| NotJsonRpc)?;
-        return Ok(vec![message(&envelope, id)?]);
-    }
-    let batch: Vec<&RawValue> = serde_json::from_slice(text).map_err(|_| NotJsonRpc)?;
-    if batch.len() > MAX_BATCH {
-        return Err(NotJsonRpc);
-    }
-    let parsed = batch.into_iter().map(|one| {
-        let envelope: Envelope<'_> = serde_json::from_str(one.get()).map_err(|_| NotJsonRpc)?;
+    let text = str::from_utf8(text).map_err(|_| NotJsonRpc)?;
+    let one = |text| {
+        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|_| NotJsonRpc)?;
         message(&envelope, id)
-    });
-    parsed.collect()
+    };
+    if !text.trim_ascii_start().starts_with('[') {
+        return Ok(vec![one(text)?]);
+    }
+    let mut parsed = Vec::new();
+    raw::items(text, |message| {
+        parsed.push(if parsed.len() < MAX_BATCH { one(message.get()) } else { Err(NotJsonRpc) });
+        match parsed.last() {
+            Some(Ok(_)) => ControlFlow::Continue(()),
+            Some(Err(_)) | None => ControlFlow::Break(()),
+        }
+    })
+    .ok_or(NotJsonRpc)?;
+    parsed.into_iter().collect()
 }
 
 fn message(envelope: &Envelope<'_>, id: u64) -> Result<Message, NotJsonRpc> {
@@ -269,9 +285,10 @@ fn message(envelope: &Envelope<'_>, id: u64) -> Result<Message, NotJsonRpc> {
             }),
         },
         (None, Some(result), None) if is_ours => Message::Result(result.get().to_owned()),
+        (None, None, Some(error)) if is_ours => Message::Error(error.get().to_owned()),
         // A server that couldn't read the request doesn't know its id (JSON-RPC 2.0, section 5).
-        (None, None, Some(error)) if is_ours || envelope.id.is_none() => {
-            Message::Error(error.get().to_owned())
+        (None, None, Some(error)) if envelope.id.is_none() => {
+            Message::Unread(error.get().to_owned())
         }
         (None, Some(_), None) | (None, None, Some(_)) => Message::Other,
         (_, _, _) => return Err(NotJsonRpc),
@@ -301,8 +318,14 @@ impl ResultKind {
         struct Peek<'r> {
             #[serde(borrow, default)]
             result_type: Option<Cow<'r, str>>,
-            #[serde(default)]
-            input_requests: Map<String, Value>,
+            #[serde(borrow, default)]
+            input_requests: Option<&'r RawValue>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Wanted<'r> {
+            #[serde(borrow)]
+            method: Cow<'r, str>,
         }
         if !result.trim_ascii_start().starts_with('{') {
             return Self::Unknown;
@@ -312,14 +335,17 @@ impl ResultKind {
             None | Some("complete") => Self::Complete,
             Some("input_required") => {
                 let mut asks = Vec::new();
-                for request in peek.input_requests.values() {
-                    let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
-                    let asked = Asks::of(method);
+                let requests = peek.input_requests.map_or("{}", RawValue::get);
+                let read = raw::fields(requests, |_, request| {
+                    let request: Wanted<'_> =
+                        serde_json::from_str(request.get()).unwrap_or_default();
+                    let asked = Asks::of(&request.method);
                     if !asks.contains(&asked) {
                         asks.push(asked);
                     }
-                }
-                Self::InputRequired(asks)
+                    ControlFlow::Continue(())
+                });
+                read.map_or(Self::Unknown, |()| Self::InputRequired(asks))
             }
             Some(_) => Self::Unknown,
         }
@@ -338,8 +364,14 @@ mod tests {
     fn answers_are_told_from_all_else_and_left_as_they_are() {
         let result = r#"{"jsonrpc":"2.0","id":7,"result":{ "b":1.50, "a":"\u0041" }}"#;
         assert_eq!(one(result), Ok(Message::Result(r#"{ "b":1.50, "a":"\u0041" }"#.into())));
-        let error = r#"{"id":null,"error":{"code":-32700}}"#;
-        assert_eq!(one(error), Ok(Message::Error(r#"{"code":-32700}"#.into())));
+        let code = r#"{"code":-32700}"#;
+        for (id, expected) in [
+            (r#""id":7,"#, Message::Error(code.into())),
+            (r#""id":null,"#, Message::Unread(code.into())),
+            ("", Message::Unread(code.into())),
+        ] {
+            assert_eq!(one(&format!("{{{id}\"error\":{code}}}")), Ok(expected), "{id}");
+        }
         for other in [
             r#"{"jsonrpc":"2.0","id":8,"result":{}}"#,
             r#"{"jsonrpc":"2.0","id":"7","result":{}}"#,
@@ -371,6 +403,11 @@ mod tests {
         let batch = r#"[{"method":"x"},{"id":7,"result":{"a":1}}]"#;
         let messages = parse(batch.as_bytes(), 7).unwrap();
         assert_eq!(messages, [Message::Other, Message::Result(r#"{"a":1}"#.into())]);
+        let long = |count: usize| format!("[{}{batch}", r#"{"method":"x"},"#.repeat(count));
+        let long = |count: usize| long(count).replace("[{\"method\":\"x\"},{\"id", "{\"id");
+        assert_eq!(parse(long(MAX_BATCH - 1).as_bytes(), 7).map(|all| all.len()), Ok(MAX_BATCH));
+        assert_eq!(parse(long(MAX_BATCH).as_bytes(), 7), Err(NotJsonRpc));
+        assert_eq!(parse(b"[{\"method\":\"x\"},1]", 7), Err(NotJsonRpc));
     }
 
     #[test]
@@ -404,6 +441,11 @@ mod tests {
                 ResultKind::InputRequired(vec![Asks::Roots]),
             ),
             (r#"{"resultType":"input_required"}"#, ResultKind::InputRequired(vec![])),
+            (
+                r#"{"resultType":"input_required","inputRequests":{"a":{"method":7},"b":1}}"#,
+                ResultKind::InputRequired(vec![Asks::Other]),
+            ),
+            (r#"{"resultType":"input_required","inputRequests":[1]}"#, ResultKind::Unknown),
         ] {
             assert_eq!(ResultKind::of(result), kind, "{result}");
         }

@@ -63,7 +63,7 @@ impl State {
 }
 
 /// An approval.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Pin {
     /// When, in seconds since 1970.
     pub at: u64,
@@ -157,9 +157,9 @@ impl Offer {
             if item.state.is_offered()
                 && let Some(definition) = definitions.get(&(item.kind, &item.key, &item.digest))
             {
-                item.shown = Some(definition.shown().to_string().into());
-                item.annotated =
-                    definition.input_schema().filter(is_annotated).cloned().map(Arc::new);
+                let mut tree = definition.tree();
+                item.shown = Some(sanitise::shown(item.kind, &tree).to_string().into());
+                item.annotated = tree.remove("inputSchema").filter(is_annotated).map(Arc::new);
             }
             weight += ITEM_BYTES + item.shown.as_ref().map_or(0, |shown| shown.len());
             weight += item.annotated.as_ref().map_or(0, |schema| sanitise::size(schema) * 2);
@@ -205,7 +205,7 @@ impl Offer {
 /// What an item takes beside its texts, about.
 const ITEM_BYTES: usize = 512;
 
-fn is_annotated(schema: &&Value) -> bool {
+fn is_annotated(schema: &Value) -> bool {
     mirror::annotations(schema).is_ok_and(|found| !found.is_empty())
 }
 

@@ -10,6 +10,8 @@ use vault_sdk::Response;
 use super::client::{Answered, Client, Reply};
 use super::cut::{Shape, shortened};
 use super::message::{Asks, ResultKind};
+use super::raw::{self, Build, few_fields};
+use super::session::Session;
 use super::trouble::{HttpRefusal, Trouble, capability_missing, input_required};
 use crate::bounds;
 use crate::error::{Code, Error, Failure};
@@ -21,6 +23,8 @@ const MISSING_CAPABILITY: i64 = -32021;
 /// How long an error's message may be, in characters, and its data, in bytes.
 const MESSAGE_CHARS: usize = 4096;
 const DATA_BYTES: usize = 64 << 10;
+/// And how deep that may be nested: whoever reads the answer reads it within others.
+const DATA_LEVELS: usize = 64;
 /// How much of an HTTP refusal's body is handed on, in characters.
 const BODY_CHARS: usize = 1000;
 
@@ -65,20 +69,21 @@ pub(super) struct McpAnswer {
     pub(super) duration: Duration,
 }
 
-/// Takes the credential out of an answer, and cuts it if it is too long.
+/// Takes the credential and the session's name out of an answer, and cuts it if it is too long.
 ///
 /// # Errors
 /// [`Trouble`] for a result that isn't one; `input_required_unsupported`; `response_too_large` for one
 /// that can't be cut.
 pub(super) async fn clean(
     client: &Client<'_>,
+    session: Option<&Session>,
     answered: Answered,
     fit: Fit,
 ) -> Result<Clean, Trouble> {
     let service = &client.snapshot.service;
     match answered.reply {
         Reply::Error(text) => {
-            let (text, redacted) = client.redacted(text).await?;
+            let (text, redacted) = redacted(client, session, text).await?;
             let (error, truncated) = error(&text);
             if error.get("code").and_then(Value::as_i64) == Some(MISSING_CAPABILITY) {
                 return Err(capability_missing(service, &wanted(&error)).into());
@@ -87,7 +92,7 @@ pub(super) async fn clean(
         }
         Reply::Result(text) => {
             // Before anything is cut: half a secret wouldn't be found.
-            let (text, redacted) = client.redacted(text).await?;
+            let (text, redacted) = redacted(client, session, text).await?;
             match ResultKind::of(&text) {
                 ResultKind::Complete => {}
                 ResultKind::InputRequired(asks) => {
@@ -113,7 +118,11 @@ pub(super) async fn clean(
 }
 
 /// An HTTP refusal as the caller gets it: its status is no status of Vault's.
-pub(super) async fn refusal(client: &Client<'_>, refusal: HttpRefusal) -> Result<Clean, Trouble> {
+pub(super) async fn refusal(
+    client: &Client<'_>,
+    session: Option<&Session>,
+    refusal: HttpRefusal,
+) -> Result<Clean, Trouble> {
     let HttpRefusal { status, body, retry_after } = refusal;
     let reason = status.canonical_reason().unwrap_or("without a reason");
     let error = json!({
@@ -121,12 +130,24 @@ pub(super) async fn refusal(client: &Client<'_>, refusal: HttpRefusal) -> Result
         "message": format!("HTTP {} {reason}", status.as_u16()),
         "data": { "body": body.unwrap_or_default(), "retry_after": retry_after },
     });
-    let (text, redacted) = client.redacted(error.to_string()).await?;
+    let (text, redacted) = redacted(client, session, error.to_string()).await?;
     let (mut error, mut truncated) = self::error(&text);
     if let Some(Value::String(body)) = error.get_mut("data").and_then(|data| data.get_mut("body")) {
         truncated |= cut_chars(body, BODY_CHARS);
     }
     Ok(Clean { said: Said::Error(error), truncated, redacted })
+}
+
+/// The credential first: a session's name, which the server chose, might be a part of it.
+async fn redacted(
+    client: &Client<'_>,
+    session: Option<&Session>,
+    text: String,
+) -> Result<(String, u32), Failure> {
+    let (text, redacted) = client.redacted(text).await?;
+    let Some(session) = session else { return Ok((text, redacted)) };
+    let (text, concealed) = session.conceal(text);
+    Ok((text, redacted.saturating_add(concealed)))
 }
 
 /// Whether an HTTP refusal says that nothing was done.
@@ -186,21 +207,20 @@ impl McpAnswer {
 
 /// Reads an error; what isn't one is named so.
 fn error(text: &str) -> (Map<String, Value>, bool) {
-    let given: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-    let code = given.get("code").and_then(Value::as_i64).unwrap_or_default();
-    let message = given.get("message").and_then(Value::as_str);
-    let mut message = message.unwrap_or("an error without a message").to_owned();
+    let given = few_fields(text).unwrap_or_default();
+    let code = given.get("code").and_then(|code| code.get().parse().ok()).unwrap_or(0_i64);
+    let message = given.get("message").and_then(|message| raw::text(message));
+    let mut message = message.unwrap_or_else(|| "an error without a message".to_owned());
     let mut truncated = cut_chars(&mut message, MESSAGE_CHARS);
     let mut error = Map::from_iter([
         ("code".to_owned(), Value::from(code)),
         ("message".to_owned(), message.into()),
     ]);
-    if let Some(data) = given.get("data").filter(|data| !data.is_null()) {
-        if data.to_string().len() <= DATA_BYTES {
-            error.insert("data".to_owned(), data.clone());
-        } else {
-            truncated = true;
-        }
+    if let Some(data) = given.get("data").filter(|data| data.get() != "null") {
+        let fits = data.get().len() <= DATA_BYTES && Build::of(data.get()).levels <= DATA_LEVELS;
+        let data: Option<Value> = fits.then(|| serde_json::from_str(data.get()).ok()).flatten();
+        truncated |= data.is_none();
+        error.extend(data.map(|data| ("data".to_owned(), data)));
     }
     (error, truncated)
 }
@@ -252,6 +272,38 @@ fn cut_chars(text: &mut String, most: usize) -> bool {
         Some((end, _)) => {
             text.truncate(end);
             true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_read_as_far_as_it_is_one() {
+        let read = |text: &str| {
+            let (error, truncated) = error(text);
+            (error["code"].clone(), error["message"].clone(), error.get("data").cloned(), truncated)
+        };
+        let none = json!("an error without a message");
+        assert_eq!(
+            read(r#"{"code":-32602,"message":"no \u0041","data":{"a":[1]}}"#),
+            (json!(-32602), json!("no A"), Some(json!({ "a": [1] })), false)
+        );
+        assert_eq!(read(r#"{"code":1.5,"data":null}"#), (json!(0), none.clone(), None, false));
+        assert_eq!(read("[]"), (json!(0), none.clone(), None, false));
+        let long = json!({ "message": "é".repeat(MESSAGE_CHARS + 1) }).to_string();
+        assert_eq!(read(&long), (json!(0), json!("é".repeat(MESSAGE_CHARS)), None, true));
+        let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for (data, is_there) in [
+            (deep(DATA_LEVELS), true),
+            (deep(DATA_LEVELS + 1), false),
+            (deep(10_000), false),
+            (format!("\"{}\"", "x".repeat(DATA_BYTES)), false),
+        ] {
+            let read = read(&format!(r#"{{"data":{data}}}"#));
+            assert_eq!((read.2.is_some(), read.3), (is_there, !is_there), "{}", data.len());
         }
     }
 }

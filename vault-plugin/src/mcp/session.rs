@@ -17,8 +17,14 @@ use super::era::Hello;
 use super::message::Revision;
 use crate::engine::Snapshot;
 
-/// Sessions of one service at one time; beyond, the one that was longest unused is closed.
+/// Sessions of one service at one time; beyond, the one that was longest unused is closed, but none that
+/// is in use.
 const MOST: usize = 256;
+/// The shortest name of a session that is taken out of answers, in bytes: a shorter one is no secret, and
+/// may be anybody's word.
+const SHORTEST_NAME: usize = 16;
+/// What stands in its place.
+const CONCEALED: &str = "[redacted: session]";
 /// How long a session is kept without a call.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 
@@ -35,6 +41,27 @@ pub(super) struct Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Takes the session's name out of a JSON text; gives the number of places too. It is found plain, and
+    /// with the escapes that JSON's writers make.
+    pub(super) fn conceal(&self, mut text: String) -> (String, u32) {
+        let Some(id) = self.id.as_ref().and_then(|id| id.to_str().ok()) else { return (text, 0) };
+        if id.len() < SHORTEST_NAME {
+            return (text, 0);
+        }
+        let escaped = id.replace('\\', "\\\\").replace('"', "\\\"");
+        let mut places = 0;
+        for spelling in [escaped.replace('/', "\\/"), escaped] {
+            let found = text.matches(&spelling).count();
+            if found > 0 {
+                text = text.replace(&spelling, CONCEALED);
+                places += u32::try_from(found).unwrap_or(u32::MAX);
+            }
+        }
+        (text, places)
     }
 }
 
@@ -61,30 +88,19 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// The place of a caller's session, made if there is none. A session that had to make room for it
-    /// is closed.
-    pub(super) fn slot(&self, who: &str, snapshot: &Arc<Snapshot>) -> Arc<Slot> {
-        let now = Instant::now();
+    /// The place of a caller's session, made if there is none; `None` while all are in use. A session
+    /// that had to make room for it is closed.
+    pub(super) fn slot(&self, who: &str, snapshot: &Arc<Snapshot>) -> Option<Arc<Slot>> {
         let mut book = self.book();
-        if let Some(slot) = book.slots.get(who) {
-            *lock(&slot.used) = now;
-            return Arc::clone(slot);
+        let (slot, put_out) = book.slot(who, Instant::now())?;
+        if let Some(put_out) = put_out {
+            let snapshot = Arc::clone(snapshot);
+            tokio::spawn(async move { close(&snapshot, &put_out).await });
         }
-        if book.slots.len() >= MOST {
-            let oldest = book.slots.iter().min_by_key(|(_, slot)| *lock(&slot.used));
-            if let Some(who) = oldest.map(|(who, _)| who.clone())
-                && let Some(slot) = book.slots.remove(&who)
-            {
-                let snapshot = Arc::clone(snapshot);
-                tokio::spawn(async move { close(&snapshot, &slot).await });
-            }
-        }
-        let slot = Arc::new(Slot { session: tokio::sync::Mutex::new(None), used: Mutex::new(now) });
-        book.slots.insert(who.to_owned(), Arc::clone(&slot));
         if !std::mem::replace(&mut book.swept, true) {
             sweep_later(snapshot);
         }
-        slot
+        Some(slot)
     }
 
     /// Takes out what nobody has used for a time and nobody uses now.
@@ -92,7 +108,7 @@ impl Sessions {
         let mut book = self.book();
         let mut idle = Vec::new();
         book.slots.retain(|_, slot| {
-            let is_idle = now >= *lock(&slot.used) + IDLE && Arc::strong_count(slot) == 1;
+            let is_idle = now >= *lock(&slot.used) + IDLE && !is_in_use(slot);
             if is_idle {
                 idle.push(Arc::clone(slot));
             }
@@ -104,6 +120,31 @@ impl Sessions {
     fn book(&self) -> MutexGuard<'_, Book> {
         lock(&self.0)
     }
+}
+
+impl Book {
+    /// The place of a caller's session, and what had to make room for it.
+    fn slot(&mut self, who: &str, now: Instant) -> Option<(Arc<Slot>, Option<Arc<Slot>>)> {
+        if let Some(slot) = self.slots.get(who) {
+            *lock(&slot.used) = now;
+            return Some((Arc::clone(slot), None));
+        }
+        let mut put_out = None;
+        if self.slots.len() >= MOST {
+            let unused = self.slots.iter().filter(|(_, slot)| !is_in_use(slot));
+            let oldest = unused.min_by_key(|(_, slot)| *lock(&slot.used));
+            let oldest = oldest.map(|(who, _)| who.clone())?;
+            put_out = self.slots.remove(&oldest);
+        }
+        let slot = Arc::new(Slot { session: tokio::sync::Mutex::new(None), used: Mutex::new(now) });
+        self.slots.insert(who.to_owned(), Arc::clone(&slot));
+        Some((slot, put_out))
+    }
+}
+
+/// Whether a call holds it, beside the book.
+fn is_in_use(slot: &Arc<Slot>) -> bool {
+    Arc::strong_count(slot) > 1
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -140,5 +181,32 @@ pub(super) async fn forget(slot: &Slot, session: &Arc<Session>) {
     let mut held = slot.session.lock().await;
     if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, session)) {
         *held = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_when_all_is_full_takes_nobodys_session() {
+        let mut book = Book::default();
+        let now = Instant::now();
+        let mut enter =
+            |who: usize| book.slot(&who.to_string(), now + Duration::from_secs(who as u64));
+        let first = enter(0).unwrap().0;
+        for who in 1..MOST {
+            enter(who).unwrap();
+        }
+        // The first is the oldest, but in use.
+        let (newcomer, put_out) = enter(MOST).unwrap();
+        assert_eq!(put_out.map(|slot| *lock(&slot.used)), Some(now + Duration::from_secs(1)));
+        let mut held: Vec<_> = (2..MOST).map(|who| enter(who).unwrap().0).collect();
+        assert!(enter(MOST + 1).is_none());
+        let (again, put_out) = enter(0).unwrap();
+        assert!(Arc::ptr_eq(&first, &again) && put_out.is_none());
+        held.pop();
+        assert!(enter(MOST + 1).unwrap().1.is_some());
+        drop(newcomer);
     }
 }

@@ -1,5 +1,5 @@
-//! Which of a server's tools and prompts may be called: those that an operator approved, as long as
-//! they are as approved.
+//! Which of a server's tools, prompts and resources may be asked for: those that an operator approved,
+//! as long as they are as approved.
 
 use std::sync::Arc;
 
@@ -8,10 +8,11 @@ use vault_sdk::Storage;
 
 use super::definition::Kind;
 use super::offer::{Item, State};
+use super::template;
 use crate::engine::{Engine, Snapshot};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
-use crate::proxy::service;
+use crate::proxy::service::{self, ToolTrust};
 
 /// A tool that may be called.
 #[derive(Clone, Debug)]
@@ -67,6 +68,56 @@ pub async fn promptable(
     Ok(offered(engine, storage.as_ref(), snapshot, Kind::Prompt, segment).await?.key)
 }
 
+/// Makes sure that a resource may be read: it is approved, or a template that gives its URI is.
+///
+/// # Errors
+/// `tool_not_approved`; storage's own.
+pub async fn readable(
+    engine: &Arc<Engine>,
+    storage: &Arc<dyn Storage>,
+    snapshot: &Snapshot,
+    uri: &str,
+) -> Result<(), Error> {
+    let service = &snapshot.service;
+    let trust = trust(snapshot, Kind::Resource)?;
+    if trust == ToolTrust::Allow {
+        return Ok(());
+    }
+    engine.look_if_due(storage, &service.name, &snapshot.service_id);
+    let tools = engine.tools(storage.as_ref(), &snapshot.service_id, trust).await?;
+    let is_offered = |kind, fits: &dyn Fn(&str) -> bool| {
+        tools.offer.of_kind(kind).any(|item| item.state.is_offered() && fits(&item.key))
+    };
+    if is_offered(Kind::Resource, &|key| key == uri)
+        || is_offered(Kind::ResourceTemplate, &|key| template::gives(key, uri))
+    {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::ToolNotApproved,
+        format!(
+            "no operator has approved this resource of \"{name}\" as it is now, nor a template that \
+             gives its URI. Nothing was sent. Retrying won't help until then. What there is: vault \
+             read <mount>/catalog/{name}. What an operator reads: vault read <mount>/tools/{name}/diff",
+            name = service.name
+        ),
+    )
+    .into())
+}
+
+/// Whether what a server offers waits for approval.
+fn trust(snapshot: &Snapshot, kind: Kind) -> Result<ToolTrust, Failure> {
+    match &snapshot.service.kind {
+        service::Kind::Mcp(mcp) => Ok(mcp.trust),
+        service::Kind::Http => Err(Failure::invalid(format!(
+            "\"{name}\" speaks HTTP and has no {}s: its calls are made at proxy/{name}. Nothing was \
+             sent",
+            kind.word(),
+            name = snapshot.service.name
+        ))),
+    }
+}
+
 async fn offered(
     engine: &Engine,
     storage: &dyn Storage,
@@ -75,21 +126,11 @@ async fn offered(
     segment: &str,
 ) -> Result<Item, Error> {
     let name = &snapshot.service.name;
-    let trust = match &snapshot.service.kind {
-        service::Kind::Mcp(mcp) => mcp.trust,
-        service::Kind::Http => {
-            return Err(Failure::invalid(format!(
-                "\"{name}\" speaks HTTP and has no {}s: its calls are made at proxy/{name}. Nothing \
-                 was sent",
-                kind.word()
-            ))
-            .into());
-        }
-    };
+    let trust = trust(snapshot, kind)?;
     let tools = engine.tools(storage, &snapshot.service_id, trust).await?;
     match tools.offer.by_segment(kind, segment) {
         Some(item) if item.state.is_offered() => Ok(item.clone()),
-        Some(item) => Err(withheld(name, item).into()),
+        Some(item) => Err(withheld(name, item, segment).into()),
         None if tools.seen.is_none() => Err(Failure::new(
             Code::UnknownTool,
             format!(
@@ -110,9 +151,10 @@ async fn offered(
     }
 }
 
-/// Why something that the server has isn't offered, told to an agent: nothing of what it says.
-fn withheld(name: &Name, item: &Item) -> Failure {
-    let what = format!("the {} {:?} of \"{name}\"", item.kind.word(), item.key);
+/// Why something that the server has isn't offered, told to an agent: in the caller's words, and none of
+/// the server's.
+fn withheld(name: &Name, item: &Item, segment: &str) -> Failure {
+    let what = format!("the {} {segment:?} of \"{name}\"", item.kind.word());
     let not_approved = |text: String| Failure::new(Code::ToolNotApproved, text);
     match item.state {
         State::New => not_approved(format!(
@@ -124,14 +166,20 @@ fn withheld(name: &Name, item: &Item) -> Failure {
              was sent. Retrying won't help until then. What an operator reads: vault read \
              <mount>/tools/{name}/diff"
         )),
-        State::Collision | State::Refused => not_approved(format!(
-            "{what} is withheld: {}. Nothing was sent. Retrying won't help. What an operator reads: \
-             vault read <mount>/tools/{name}",
-            item.problem.as_deref().unwrap_or("it can't be offered")
+        State::Collision => not_approved(format!(
+            "{what} is withheld: another goes by the same path segment, or its name gives none. Nothing \
+             was sent. Retrying won't help. What an operator reads: vault read <mount>/tools/{name}"
+        )),
+        State::Refused => not_approved(format!(
+            "{what} is withheld: its definition isn't one that can be offered. Nothing was sent. \
+             Retrying won't help. What an operator reads: vault read <mount>/tools/{name}"
         )),
         State::Gone | State::Approved | State::Allowed => Failure::new(
             Code::UnknownTool,
-            format!("\"{name}\" doesn't list {what} any more. Nothing was sent"),
+            format!(
+                "the server doesn't list {what} any more. Nothing was sent. What it has: vault read \
+                 <mount>/catalog/{name}"
+            ),
         ),
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn spec(summary: &'static str, more: &[Field]) -> Spec {
         )
         .optional(),
         Field::new("truncated", FieldType::Bool, "Whether the result was cut."),
-        Field::new("redacted", FieldType::Int, "How often the credential was taken out."),
+        Field::new("redacted", FieldType::Int, "How often the credential, or the name of the session, was taken out."),
         Field::new("duration_ms", FieldType::Int, "How long the call took."),
         Field::new("request_id", FieldType::Str, "The request's id, as in the audit log."),
         Field::new("rule", FieldType::Str, "The rule that allowed it; empty without rules."),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Field, FieldType, Operation, Path, Response, Spec, Storage};
 
-use super::{UNKNOWN_SERVICE, handler};
+use super::{UNKNOWN_SERVICE, handler, tools};
 use crate::engine::{Engine, Health, in_force, is_mcp};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
@@ -93,7 +93,7 @@ async fn all(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
         let health = engine.health(storage, name, entry).await?;
         let mut shown = overview(health, name, entry);
         if is_mcp(entry) {
-            shown.extend(offered::counts(engine.count_tools(storage, entry).await?));
+            shown.extend(tools::counted(engine.count_tools(storage, entry).await?));
         }
         services.push(Value::Object(shown));
     }

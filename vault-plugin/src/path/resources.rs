@@ -10,7 +10,8 @@ use crate::mcp::call::read_resource;
 
 const DESCRIPTION: &str = "\
 Reads one resource of a service with type=mcp, by its URI, with the service's credential injected, and
-answers with the result as the server gave it.";
+answers with the result as the server gave it. The resource, or a template that gives its URI, must have
+been approved, unless the service has trust=allow.";
 
 pub(super) fn paths() -> Vec<Path<Engine>> {
     vec![

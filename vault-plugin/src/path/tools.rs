@@ -1,5 +1,6 @@
 //! `tools/`: what MCP servers offer, looked at and approved by operators. Nothing here calls a tool.
 
+mod changes;
 mod declared;
 mod diff;
 mod shown;
@@ -10,9 +11,10 @@ use serde_json::{Map, Value, json};
 use vault_sdk::{Call, Effect, Fields, Given, Operation, Path, Response, Spec};
 
 use self::declared as fields;
-pub(super) use self::shown::denied;
+pub(super) use self::declared::unreadable;
+pub(super) use self::shown::{counted, denied};
 use super::{UNKNOWN_SERVICE, handler, page};
-use crate::engine::{Engine, Selection, Tools, author, is_mcp, trust};
+use crate::engine::{Engine, Selection, Tools, aside, author, is_mcp, trust};
 use crate::error::{Error, Failure};
 use crate::mcp::definition::Kind;
 use crate::mcp::flags::MEANINGS;
@@ -172,6 +174,11 @@ fn data(value: Value) -> Result<Response, Error> {
     Response::data(value).map_err(|error| Error::Internal(error.to_string()))
 }
 
+/// The same for what may be large.
+fn object(data: Map<String, Value>) -> Result<Response, Error> {
+    Response::object(data).map_err(|error| Error::Internal(error.to_string()))
+}
+
 async fn servers(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {
     let storage = call.storage.as_ref();
     let catalog = engine.catalog(storage).await?;
@@ -181,8 +188,8 @@ async fn servers(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error>
     let mut detail = Map::new();
     for (name, entry) in servers {
         if names.contains(name) {
-            let count = engine.count_tools(storage, entry).await?;
-            detail.insert(name.clone(), json!({ "tools": count.tools, "waiting": count.waiting }));
+            let counted = counted(engine.count_tools(storage, entry).await?);
+            detail.insert(name.clone(), Value::Object(counted));
         }
     }
     Ok(Response::list(names, detail))
@@ -199,9 +206,13 @@ async fn known(engine: &Engine, call: &Call) -> Result<(Name, ServiceEntry, Arc<
 async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let (name, entry, tools) = known(&engine, &call).await?;
     let stored = engine.stored_tools(call.storage.as_ref(), &entry.id).await?;
-    let mut shown = shown::overview(&name, &entry, &tools, engine.stale(&entry.id));
-    shown::states(&mut shown, &entry, &tools, &stored);
-    data(Value::Object(shown))
+    let stale = engine.stale(&entry.id);
+    let shown = aside(move || {
+        let mut shown = shown::overview(&name, &entry, &tools, stale);
+        shown::states(&mut shown, &entry, &tools, &stored);
+        shown
+    });
+    object(shown.await?)
 }
 
 async fn list(engine: Arc<Engine>, mut call: Call) -> Result<Response, Error> {

@@ -17,6 +17,7 @@ mod names;
 mod pattern;
 #[cfg(test)]
 mod tests;
+pub(crate) mod uri;
 
 use std::fmt;
 

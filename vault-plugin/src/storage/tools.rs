@@ -5,10 +5,11 @@
 //! ones, then puts the entry, which is the commit, then deletes the old ones.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use vault_sdk::{Storage, StorageError};
 
 use super::{LoadError, load, random_id, store};
@@ -20,7 +21,7 @@ pub const TOOLS: &str = "tools/";
 /// Prefix of parts, by random id.
 pub const TOOL_PARTS: &str = "tool-part/";
 
-/// When a part is full, in bytes of definitions. One definition more may go over it: 256 KiB at most.
+/// When a part is full, in bytes of definitions. One definition alone may be larger.
 const PART: usize = 512 << 10;
 
 /// How often a reader begins anew when a writer replaces parts under it.
@@ -62,8 +63,9 @@ pub struct SeenEntry {
 pub struct DefinitionEntry {
     /// What it defines.
     pub kind: Kind,
-    /// As the server gave it.
-    pub raw: Map<String, Value>,
+    /// As the server gave it. What is in it is no matter here: however deep it is nested, the entry
+    /// can be read.
+    pub raw: Arc<RawValue>,
 }
 
 /// One approved definition.
@@ -108,7 +110,25 @@ pub async fn load_tools(storage: &dyn Storage, id: &str) -> Result<StoredTools, 
             return Ok(StoredTools { entry, seen, pins });
         }
     }
-    Err(StorageError::Undecodable { key, reason: "a part of it is missing".to_owned() }.into())
+    Err(part_missing(key).into())
+}
+
+/// Reads what is stored of a service, but not what was last seen: a part of that can't be read. The
+/// entry names its parts all the same.
+///
+/// # Errors
+/// Storage's own.
+pub async fn load_pins(storage: &dyn Storage, id: &str) -> Result<StoredTools, LoadError> {
+    let key = format!("{TOOLS}{id}");
+    let entry: ToolsEntry = load(storage, &key).await?.unwrap_or_default();
+    match load_parts(storage, &entry.pins).await? {
+        Some(pins) => Ok(StoredTools { entry, seen: Vec::new(), pins }),
+        None => Err(part_missing(key).into()),
+    }
+}
+
+fn part_missing(key: String) -> StorageError {
+    StorageError::Undecodable { key, reason: "a part of it is missing".to_owned() }
 }
 
 /// `None` when one isn't there any more.
@@ -139,8 +159,8 @@ pub async fn store_parts<T: Serialize + Sync + Send>(
     while items.peek().is_some() {
         let mut part = Part { items: Vec::new() };
         let mut bytes = 0;
-        while bytes < PART
-            && let Some(item) = items.next()
+        while let Some(item) =
+            items.next_if(|item| part.items.is_empty() || bytes + size(item) <= PART)
         {
             bytes += size(&item);
             part.items.push(item);
@@ -184,26 +204,39 @@ mod tests {
     use super::*;
 
     fn definition(bytes: usize) -> DefinitionEntry {
-        let raw = Map::from_iter([("name".to_owned(), "x".repeat(bytes).into())]);
-        DefinitionEntry { kind: Kind::Tool, raw }
+        let raw = serde_json::json!({ "name": "x".repeat(bytes) });
+        let raw = serde_json::value::to_raw_value(&raw).unwrap();
+        DefinitionEntry { kind: Kind::Tool, raw: raw.into() }
     }
 
     fn length(definition: &DefinitionEntry) -> usize {
-        definition.raw["name"].as_str().unwrap().len()
+        definition.raw.get().len()
     }
 
     #[tokio::test]
     async fn parts_stay_below_what_integrated_storage_takes() {
         let storage = InMemoryStorage::default();
-        let items: Vec<_> = (0..16).map(|_| definition(256 << 10)).collect();
+        let sizes = [1, PART - 1, 1, PART, 600 << 10, 1].into_iter().chain([250 << 10; 16]);
+        let items: Vec<_> = sizes.map(definition).collect();
         let parts = store_parts(&storage, items, length).await.unwrap();
-        assert!(parts.len() > 4, "{parts:?}");
+        assert!(parts.len() > 12, "{parts:?}");
         for part in &parts {
             let bytes = storage.get(&format!("{TOOL_PARTS}{part}")).await.unwrap().unwrap();
-            assert!(bytes.len() < 1 << 20, "{}", bytes.len());
+            assert!(bytes.len() < 700 << 10, "{}", bytes.len());
         }
         let read: Vec<DefinitionEntry> = load_parts(&storage, &parts).await.unwrap().unwrap();
-        assert_eq!(read.len(), 16);
+        assert_eq!(read.len(), 22);
+    }
+
+    #[tokio::test]
+    async fn a_definition_that_no_tree_can_hold_can_be_read() {
+        let storage = InMemoryStorage::default();
+        let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+        let raw = RawValue::from_string(deep.clone()).unwrap();
+        let entry = DefinitionEntry { kind: Kind::Tool, raw: raw.into() };
+        let parts = store_parts(&storage, vec![entry], length).await.unwrap();
+        let read: Vec<DefinitionEntry> = load_parts(&storage, &parts).await.unwrap().unwrap();
+        assert_eq!(read[0].raw.get(), deep);
     }
 
     #[tokio::test]

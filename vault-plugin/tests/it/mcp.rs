@@ -1,7 +1,9 @@
 //! MCP servers as services: their fields, and what they refuse.
 
+mod memory;
 mod messages;
 pub(crate) mod server;
+mod sessions;
 
 use serde_json::{Value, json};
 use vault_sdk::Operation;

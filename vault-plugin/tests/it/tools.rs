@@ -2,6 +2,8 @@
 
 mod hostile;
 mod looks;
+mod resources;
+mod told;
 
 use std::sync::{Arc, Mutex};
 

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use vault_sdk::Storage;
 
 use super::write::Anew;
-use super::{Engine, Tools, parsed, trust};
+use super::{Engine, Tools, aside, definition_entry, parsed, trust};
 use crate::error::{Code, Error, Failure};
 use crate::mcp::definition::{Definition, Kind};
 use crate::mcp::flags::{self, tool_names};
-use crate::mcp::offer::{Item, State};
+use crate::mcp::offer::{Item, Pin, State};
 use crate::mcp::segment::segment;
 use crate::name::Name;
-use crate::storage::{DefinitionEntry, PinEntry, StoredTools, load_tools};
+use crate::proxy::service::ToolTrust;
+use crate::storage::{PinEntry, StoredTools, load_tools};
 
 /// Which definitions a write is about; none named is all.
 #[derive(Clone, Debug, Default)]
@@ -90,10 +91,78 @@ impl Engine {
             )
             .into());
         }
-        let (seen, pins) = parsed(&before);
+        let decision = Decision {
+            name: name.clone(),
+            trust: trust(&service),
+            selection: selection.clone(),
+            at: (self.clock)(),
+            by: author.to_owned(),
+        };
+        let (before, decided) = aside(move || {
+            let decided = decision.make(&before);
+            (before, decided)
+        })
+        .await?;
+        let Decided { after, approved, refused, flagged } = decided?;
+        let anew = Anew { seen: false, pins: true };
+        let tools =
+            self.commit_tools(storage, &service.id, trust(&service), before, after, anew).await?;
+        Ok(Approval { approved, refused, flagged, tools })
+    }
+
+    /// Takes approvals back; tells how many.
+    ///
+    /// # Errors
+    /// `invalid_request` when something that was named isn't approved; storage's own. Nothing is
+    /// changed then.
+    pub async fn revoke(
+        &self,
+        storage: &dyn Storage,
+        name: &Name,
+        selection: &Selection,
+    ) -> Result<(usize, Tools), Error> {
+        let _one = self.writes.lock().await;
+        let service = self.mcp_service(storage, name).await?;
+        let before = load_tools(storage, &service.id).await?;
+        let (of, selection) = (name.clone(), selection.clone());
+        let (before, after) = aside(move || {
+            let after = without(&of, &selection, &before);
+            (before, after)
+        })
+        .await?;
+        let after = after?;
+        let revoked = before.pins.len() - after.pins.len();
+        let anew = Anew { seen: false, pins: true };
+        let tools =
+            self.commit_tools(storage, &service.id, trust(&service), before, after, anew).await?;
+        Ok((revoked, tools))
+    }
+}
+
+/// Who approves what, and when.
+struct Decision {
+    name: Name,
+    trust: ToolTrust,
+    selection: Selection,
+    at: u64,
+    by: String,
+}
+
+/// What that comes to.
+struct Decided {
+    after: StoredTools,
+    approved: usize,
+    refused: Vec<(String, String)>,
+    flagged: Vec<String>,
+}
+
+impl Decision {
+    fn make(&self, before: &StoredTools) -> Result<Decided, Failure> {
+        let selection = &self.selection;
+        let (seen, pins) = parsed(before);
         let there = seen.iter().map(|seen| (seen.kind, seen.key.as_str())).collect();
         if let Some(missing) = selection.missing(&there) {
-            return Err(not_there(name, missing).into());
+            return Err(not_there(&self.name, missing));
         }
         let twice = twice(&seen);
         let mut approved: BTreeMap<(Kind, &str), &Definition> = BTreeMap::new();
@@ -114,84 +183,64 @@ impl Engine {
                     return Err(Failure::invalid(format!(
                         "{:?} can't be approved: {problem}. Nothing was approved",
                         definition.key
-                    ))
-                    .into());
+                    )));
                 }
             }
         }
         let mut after = before.clone();
         after.pins = Vec::new();
-        let at = (self.clock)();
-        for (pin, stored) in pins.iter().zip(&before.pins) {
+        for pin in &pins {
             let of = (pin.definition.kind, pin.definition.key.as_str());
             match approved.get(&of) {
                 // Approved before, and as it is: by whom and when stays.
                 Some(now) if now.digest == pin.definition.digest => {
                     approved.remove(&of);
-                    after.pins.push(stored.clone());
+                    after.pins.push(pin_entry(pin));
                 }
                 Some(_) => {}
                 None if selection.is_all() => {}
-                None => after.pins.push(stored.clone()),
+                None => after.pins.push(pin_entry(pin)),
             }
         }
-        keep_segments(&Tools::of(&before, trust(&service), None), &approved, &mut after);
-        let count = approved.len();
+        keep_segments(&Tools::of(before, self.trust, None), &approved, &mut after);
         let names = tool_names(&seen);
         let flagged = approved.values().filter(|now| !flags::flags(now, &names).is_empty());
         let flagged = flagged.map(|now| now.key.clone()).collect();
+        let count = approved.len();
         after.pins.extend(approved.into_values().map(|definition| PinEntry {
-            at,
-            by: author.to_owned(),
-            definition: DefinitionEntry { kind: definition.kind, raw: definition.raw.clone() },
+            at: self.at,
+            by: self.by.clone(),
+            definition: definition_entry(definition),
         }));
         drop_segments(&mut after);
-        let anew = Anew { seen: false, pins: true };
-        let tools =
-            self.commit_tools(storage, &service.id, trust(&service), &before, after, anew).await?;
-        Ok(Approval { approved: count, refused, flagged, tools })
+        Ok(Decided { after, approved: count, refused, flagged })
     }
+}
 
-    /// Takes approvals back; tells how many.
-    ///
-    /// # Errors
-    /// `invalid_request` when something that was named isn't approved; storage's own. Nothing is
-    /// changed then.
-    pub async fn revoke(
-        &self,
-        storage: &dyn Storage,
-        name: &Name,
-        selection: &Selection,
-    ) -> Result<(usize, Tools), Error> {
-        let _one = self.writes.lock().await;
-        let service = self.mcp_service(storage, name).await?;
-        let before = load_tools(storage, &service.id).await?;
-        let (_, pins) = parsed(&before);
-        let keys: Vec<(Kind, &str)> =
-            pins.iter().map(|pin| (pin.definition.kind, pin.definition.key.as_str())).collect();
-        if let Some((kind, missing)) = selection.missing(&keys.iter().copied().collect()) {
-            return Err(Failure::invalid(format!(
-                "no {} {missing:?} of \"{name}\" is approved. Nothing was changed. The list: vault \
-                 read <mount>/tools/{name}",
-                kind.word()
-            ))
-            .into());
-        }
-        let mut after = before.clone();
-        after.pins = before
-            .pins
-            .iter()
-            .zip(&keys)
-            .filter(|(_, (kind, key))| !selection.has(*kind, key))
-            .map(|(pin, _)| pin.clone())
-            .collect();
-        let revoked = before.pins.len() - after.pins.len();
-        drop_segments(&mut after);
-        let anew = Anew { seen: false, pins: true };
-        let tools =
-            self.commit_tools(storage, &service.id, trust(&service), &before, after, anew).await?;
-        Ok((revoked, tools))
+/// What stays when approvals are taken back.
+fn without(
+    name: &Name,
+    selection: &Selection,
+    before: &StoredTools,
+) -> Result<StoredTools, Failure> {
+    let (_, pins) = parsed(before);
+    let there = pins.iter().map(|pin| (pin.definition.kind, pin.definition.key.as_str())).collect();
+    if let Some((kind, missing)) = selection.missing(&there) {
+        return Err(Failure::invalid(format!(
+            "no {} {missing:?} of \"{name}\" is approved. Nothing was changed. The list: vault read \
+             <mount>/tools/{name}",
+            kind.word()
+        )));
     }
+    let mut after = before.clone();
+    let stay = pins.iter().filter(|pin| !selection.has(pin.definition.kind, &pin.definition.key));
+    after.pins = stay.map(pin_entry).collect();
+    drop_segments(&mut after);
+    Ok(after)
+}
+
+fn pin_entry(pin: &Pin) -> PinEntry {
+    PinEntry { at: pin.at, by: pin.by.clone(), definition: definition_entry(&pin.definition) }
 }
 
 impl Tools {

@@ -4,15 +4,15 @@ use std::sync::atomic::Ordering;
 
 use vault_sdk::{Storage, StorageError};
 
-use super::{Engine, Tools, trust};
+use super::{Engine, Tools, aside, definition_entry, trust};
 use crate::error::{Error, Failure};
 use crate::mcp::offer::Fresh;
 use crate::mcp::seen::Seen;
 use crate::name::Name;
 use crate::proxy::service::ToolTrust;
 use crate::storage::{
-    self, DefinitionEntry, SERVICES, SeenEntry, ServiceEntry, StoredTools, TOOL_PARTS, TOOLS,
-    ToolsEntry, delete_parts, delete_tools, load_tools, store_parts,
+    self, LoadError, SERVICES, SeenEntry, ServiceEntry, StoredTools, TOOL_PARTS, TOOLS, ToolsEntry,
+    delete_parts, delete_tools, load_pins, load_tools, store_parts,
 };
 
 /// Which parts of an entry are written anew.
@@ -71,7 +71,13 @@ impl Engine {
             storage::load(storage, &format!("{SERVICES}{name}")).await?;
         // Deleted while the server was looked at.
         let Some(service) = service.filter(|service| service.id == id) else { return Ok(false) };
-        let before = load_tools(storage, id).await?;
+        let (before, is_lost) = match load_tools(storage, id).await {
+            // What was seen before can't be read, and what is seen now takes its place.
+            Err(LoadError::Storage(StorageError::Undecodable { .. })) => {
+                (load_pins(storage, id).await?, true)
+            }
+            before => (before?, false),
+        };
         let entry = SeenEntry {
             at: (self.clock)(),
             digest,
@@ -81,18 +87,14 @@ impl Engine {
             left_out: seen.left_out.clone(),
             parts: Vec::new(),
         };
-        if before.entry.seen.as_ref().is_some_and(|before| same(before, &entry)) {
+        if !is_lost && before.entry.seen.as_ref().is_some_and(|before| same(before, &entry)) {
             return Ok(false);
         }
         let mut after = before.clone();
         after.entry.seen = Some(entry);
-        after.seen = seen
-            .definitions
-            .iter()
-            .map(|seen| DefinitionEntry { kind: seen.kind, raw: seen.raw.clone() })
-            .collect();
+        after.seen = seen.definitions.iter().map(definition_entry).collect();
         let anew = Anew { seen: true, pins: false };
-        self.commit_tools(storage, id, trust(&service), &before, after, anew).await?;
+        self.commit_tools(storage, id, trust(&service), before, after, anew).await?;
         Ok(true)
     }
 
@@ -102,7 +104,7 @@ impl Engine {
         storage: &dyn Storage,
         id: &str,
         trust: ToolTrust,
-        before: &StoredTools,
+        before: StoredTools,
         mut after: StoredTools,
         anew: Anew,
     ) -> Result<Tools, Error> {
@@ -124,8 +126,13 @@ impl Engine {
             self.forget(&key);
             stored?;
             // Before the rest is cleared up: a sweep doesn't know whether agents see a difference.
-            let tools = Tools::of(&after, trust, None);
-            if !Tools::of(before, trust, None).offer.looks_like(&tools.offer) {
+            let (tools, is_seen) = aside(move || {
+                let tools = Tools::of(&after, trust, None);
+                let is_seen = !Tools::of(&before, trust, None).offer.looks_like(&tools.offer);
+                (tools, is_seen)
+            })
+            .await?;
+            if is_seen {
                 self.renew_revision(storage).await?;
             }
             delete_parts(storage, &outdated).await?;
@@ -156,7 +163,12 @@ impl Engine {
         let _one = self.writes.lock().await;
         let service = self.mcp_service(storage, name).await?;
         let before = load_tools(storage, &service.id).await?;
-        let tools = Tools::of(&before, trust(&service), None);
+        let trust = trust(&service);
+        let (before, tools) = aside(move || {
+            let tools = Tools::of(&before, trust, None);
+            (before, tools)
+        })
+        .await?;
         let tool = tools.find(name, tool)?.key.clone();
         let mut after = before.clone();
         match segment {
@@ -169,7 +181,7 @@ impl Engine {
             }
         }
         let anew = Anew { seen: false, pins: false };
-        self.commit_tools(storage, &service.id, trust(&service), &before, after, anew).await
+        self.commit_tools(storage, &service.id, trust, before, after, anew).await
     }
 
     /// Deletes all that is known of a service's server.

@@ -4,7 +4,7 @@ use super::*;
 
 fn tool(name: &str, description: &str) -> Definition {
     let raw = json!({ "name": name, "description": description, "inputSchema": {} });
-    Definition::new(Kind::Tool, raw).unwrap()
+    Definition::new(Kind::Tool, &raw).unwrap()
 }
 
 fn pin(definition: Definition) -> Pin {
@@ -142,7 +142,7 @@ fn a_look_that_was_not_stored_only_takes_away() {
 #[test]
 fn kinds_do_not_meet() {
     let mut case = case(&[("a", "x")], &[("a", "x")]);
-    let prompt = Definition::new(Kind::Prompt, json!({ "name": "a" })).unwrap();
+    let prompt = Definition::new(Kind::Prompt, &json!({ "name": "a" })).unwrap();
     case.seen.push(prompt);
     let offer = case.offer();
     assert_eq!(offer.by_segment(Kind::Tool, "a").unwrap().state, State::Approved);
@@ -169,7 +169,7 @@ fn only_annotated_schemas_are_kept_for_calls() {
         json!({ "name": "a", "inputSchema": { "properties": { "region": property } } })
     };
     for annotated in [true, false] {
-        let definition = Definition::new(Kind::Tool, raw(annotated)).unwrap();
+        let definition = Definition::new(Kind::Tool, &raw(annotated)).unwrap();
         let mut case = case(&[], &[]);
         case.seen.push(definition.clone());
         case.pins.push(pin(definition));

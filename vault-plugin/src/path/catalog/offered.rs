@@ -3,15 +3,15 @@
 use serde_json::{Map, Value, json};
 use vault_sdk::{Field, FieldType, Storage};
 
-use crate::engine::{Count, Engine, rules, trust};
+use crate::engine::{Engine, rules, trust};
 use crate::error::Error;
 use crate::mcp::definition::Kind;
 use crate::mcp::offer::Item;
-use crate::path::tools::denied;
+use crate::path::tools::{denied, unreadable};
 use crate::proxy::rules::NameRules;
 use crate::storage::{ServiceEntry, rfc3339};
 
-pub(super) fn counted() -> [Field; 2] {
+pub(super) fn counted() -> [Field; 3] {
     [
         Field::new("tools", FieldType::Int, "Of an MCP server: the tools that may be called.")
             .optional(),
@@ -21,23 +21,14 @@ pub(super) fn counted() -> [Field; 2] {
             "Of an MCP server: the tools that wait for an operator's approval.",
         )
         .optional(),
+        unreadable(),
     ]
 }
 
-pub(super) fn counts(count: Count) -> Map<String, Value> {
-    Map::from_iter([
-        ("tools".to_owned(), count.tools.into()),
-        ("waiting".to_owned(), count.waiting.into()),
-    ])
-}
-
 pub(super) fn declared() -> [Field; 8] {
-    let server = [
-        Field::new("name", FieldType::Str, "What it calls itself."),
-        Field::new("version", FieldType::Str, "And its version."),
-        Field::new("instructions", FieldType::Text, "What it tells models, if that is approved.")
-            .optional(),
-    ];
+    // What it calls itself it may change at any time, approved by nobody: operators see that.
+    let server =
+        [Field::new("instructions", FieldType::Text, "What it tells models, as approved.")];
     let list = |name, help, key, named, help_of_key| {
         let mut fields = vec![
             Field::new(key, FieldType::Str, help_of_key),
@@ -48,7 +39,7 @@ pub(super) fn declared() -> [Field; 8] {
         }
         Field::new(name, FieldType::List, help).of(fields).optional()
     };
-    let [_, waiting] = counted();
+    let [_, waiting, _] = counted();
     [
         list("tools", "Of an MCP server: tools that may be called.", "name", true, "Its name."),
         waiting,
@@ -64,7 +55,7 @@ pub(super) fn declared() -> [Field; 8] {
         Field::new("stale", FieldType::Bool, "Of an MCP server: whether it can't be listed now.")
             .optional(),
         Field::new("stale_since", FieldType::Str, "Since when.").optional(),
-        Field::new("server", FieldType::Json, "Of an MCP server: the server.")
+        Field::new("server", FieldType::Json, "Of an MCP server: what it says of itself.")
             .of(server)
             .optional(),
     ]
@@ -88,13 +79,7 @@ pub(super) async fn shown(
         let shown: Value = serde_json::from_str(item.shown.as_deref()?).ok()?;
         shown.get("instructions").cloned()
     });
-    let server = tools.seen.as_ref().map(|seen| {
-        json!({
-            "name": seen.server_name,
-            "version": seen.server_version,
-            "instructions": instructions,
-        })
-    });
+    let server = instructions.map(|instructions| json!({ "instructions": instructions }));
     Ok(Map::from_iter([
         ("tools".to_owned(), list(Kind::Tool, "name")),
         ("waiting".to_owned(), tools.offer.waiting().into()),

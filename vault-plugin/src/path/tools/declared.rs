@@ -37,11 +37,22 @@ pub(super) fn selection() -> [Field; 4] {
     ]
 }
 
-pub(super) fn counts_of_service() -> [Field; 2] {
+pub(super) fn counts_of_service() -> [Field; 3] {
     [
         Field::new("tools", FieldType::Int, "Tools that agents see."),
         Field::new("waiting", FieldType::Int, "Tools that wait for an operator."),
+        unreadable(),
     ]
+}
+
+pub(in crate::path) fn unreadable() -> Field {
+    Field::new(
+        "unreadable",
+        FieldType::Bool,
+        "True when what is stored of an MCP server's tools can't be read: tools/<service>/refresh \
+         stores what was seen anew.",
+    )
+    .optional()
 }
 
 const STATE: Field = Field::new(

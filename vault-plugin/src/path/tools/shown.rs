@@ -1,13 +1,14 @@
 //! How a server's offer is read by operators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::time;
-use crate::engine::{Stale, Tools, parsed, rules, trust};
+use crate::engine::{Count, Stale, Tools, parsed, rules, trust};
 use crate::mcp::definition::{Definition, Kind};
 use crate::mcp::flags::{self, Flag, tool_names};
+use crate::mcp::hidden::on_one_line;
 use crate::mcp::offer::{Item, State};
 use crate::name::Name;
 use crate::proxy::rules::{NameRules, Named};
@@ -77,6 +78,20 @@ pub(super) fn collisions(tools: &Tools) -> impl Iterator<Item = &str> {
     tools.filter(|item| item.state == State::Collision).map(|item| item.key.as_str())
 }
 
+/// What a list of all services tells of one. What can't be read counts for nothing, and says so.
+pub(in crate::path) fn counted(count: Option<Count>) -> Map<String, Value> {
+    let is_unreadable = count.is_none();
+    let Count { tools, waiting } = count.unwrap_or_default();
+    let mut counted = Map::from_iter([
+        ("tools".to_owned(), tools.into()),
+        ("waiting".to_owned(), waiting.into()),
+    ]);
+    if is_unreadable {
+        counted.insert("unreadable".to_owned(), true.into());
+    }
+    counted
+}
+
 /// The first names of many, for a warning.
 pub(super) fn few<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
     let more = if names.len() > FEW { ", …" } else { "" };
@@ -102,11 +117,12 @@ pub(super) fn states(
         let flags = flagged.get(&(item.kind, item.key.as_str()));
         let flags = flags.into_iter().flatten().map(|flag| {
             let Flag { code, at, text } = flag;
-            if text.is_empty() {
+            let flag = if text.is_empty() {
                 format!("{code} at {at}")
             } else {
                 format!("{code} at {at}: {text}")
-            }
+            };
+            on_one_line(&flag)
         });
         let mut state = state(item, &rules);
         state.insert("kind".to_owned(), item.kind.word().into());
@@ -144,9 +160,9 @@ pub(in crate::path) fn denied(item: &Item, rules: &NameRules) -> bool {
     !rules.allows(named, &item.key)
 }
 
-pub(super) fn flags(definition: Option<&Definition>, seen: &[Definition]) -> Value {
-    let names = tool_names(seen);
-    let flags = definition.map(|definition| flags::flags(definition, &names)).unwrap_or_default();
+/// `names` are those of all tools that were seen.
+pub(super) fn flags(definition: Option<&Definition>, names: &BTreeSet<&str>) -> Value {
+    let flags = definition.map(|definition| flags::flags(definition, names)).unwrap_or_default();
     let flags =
         flags.iter().map(|flag| json!({ "code": flag.code, "at": flag.at, "text": flag.text }));
     flags.collect()

@@ -9,9 +9,11 @@
 //!
 //! A pattern is compared, case-sensitively, with the name that the server itself uses, or with the
 //! URI of a resource; `*` stands for any run of characters, slashes included. The first rule that
-//! matches decides, and once there is a rule, of whichever kind, what none matches is denied.
+//! matches decides, and once there is a rule, of whichever kind, what none matches is denied. So is a
+//! URI of which there is another spelling.
 
 use super::pattern::TextPattern;
+use super::uri::has_another_spelling;
 use super::{Effect, MAX_RULE_BYTES, MAX_RULES, RuleError, Verdict};
 
 /// What a name is the name of.
@@ -71,10 +73,18 @@ impl NameRules {
         rules.iter().map(|rule| NameRule::parse(rule.as_ref())).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether there are none: all is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Decides: the first rule that matches.
     pub fn decide(&self, named: Named, name: &str) -> Verdict<'_> {
         if self.0.is_empty() {
             return Verdict::Allowed(None);
+        }
+        if named == Named::Resource && has_another_spelling(name).is_some() {
+            return Verdict::Denied(None);
         }
         match self.0.iter().find(|rule| rule.named == named && rule.pattern.matches(name)) {
             None => Verdict::Denied(None),
@@ -153,6 +163,8 @@ mod tests {
             (Named::Tool, "", false),
             (Named::Resource, "docs://a/b/c", true),
             (Named::Resource, "get_issue", false),
+            (Named::Resource, "docs://a//c", false),
+            (Named::Resource, "docs://a/../c", false),
             (Named::Prompt, "100%25", true),
             (Named::Prompt, "100%", false),
         ] {

@@ -12,7 +12,7 @@ use crate::mount::{Mount, refusal};
 
 const SECRET: &str = "sk-live/4f+Q~8s9Kx7-demo";
 
-async fn mount(server: &McpServer, more: Value) -> Mount {
+pub(super) async fn mount(server: &McpServer, more: Value) -> Mount {
     let mount = Mount::new();
     let config = json!({
         "upstream_cidrs": "127.0.0.0/8", "allow_danger": "danger_allow_plaintext",
@@ -20,28 +20,28 @@ async fn mount(server: &McpServer, more: Value) -> Mount {
     mount.write("config", config).await.unwrap();
     let mut service = json!({
         "type": "mcp", "base_url": server.base_url, "danger_allow_plaintext": true,
-        "auth": "bearer", "token": SECRET,
+        "auth": "bearer", "token": SECRET, "trust": "allow",
     });
     service.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     mount.write("services/docs", service).await.unwrap();
     mount
 }
 
-async fn ask(mount: &Mount) -> Result<Response, Error> {
+pub(super) async fn ask(mount: &Mount) -> Result<Response, Error> {
     mount.handle(Operation::Update, "resources/docs", json!({ "uri": "docs://é" })).await
 }
 
-async fn answer(mount: &Mount) -> Map<String, Value> {
+pub(super) async fn answer(mount: &Mount) -> Map<String, Value> {
     ask(mount).await.unwrap().as_data().unwrap().clone()
 }
 
-fn contents(seen: &Seen, text: &str) -> Value {
+pub(super) fn contents(seen: &Seen, text: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": seen.message["id"], "result": {
         "contents": [{ "uri": "docs://é", "text": text }], "resultType": "complete",
     } })
 }
 
-fn told(data: &Map<String, Value>) -> Value {
+pub(super) fn told(data: &Map<String, Value>) -> Value {
     let result: Value = serde_json::from_str(data["result"].as_str().unwrap()).unwrap();
     result["contents"][0]["text"].clone()
 }
@@ -219,74 +219,6 @@ async fn a_result_that_is_too_long_is_cut_and_stays_one() {
 }
 
 #[tokio::test]
-async fn a_session_is_the_callers_own_and_is_opened_once() {
-    let sessions = Arc::new(AtomicUsize::new(0));
-    let server = McpServer::start(move |seen| {
-        let is_new = usize::from(seen.method() == "initialize");
-        let number = sessions.fetch_add(is_new, Ordering::Relaxed) + is_new;
-        handshake(seen, number)
-            .unwrap_or_else(|| Answer::json(200, &contents(seen, seen.header("mcp-session-id"))))
-    })
-    .await;
-    let mut mount = mount(&server, json!({})).await;
-    let data = answer(&mount).await;
-    // The name of a session is as good as a password, but this server gives its own away.
-    assert_eq!((told(&data), &data["protocol"]), (json!("s-1"), &json!("2025-11-25")));
-    assert_eq!(told(&answer(&mount).await), "s-1");
-    mount.caller.entity_id = "e-2".into();
-    assert_eq!(told(&answer(&mount).await), "s-2");
-    mount.caller.entity_id.clear();
-    mount.caller.token_accessor = "a-1".into();
-    assert_eq!(told(&answer(&mount).await), "s-3");
-    mount.caller.token_accessor.clear();
-    assert_eq!(told(&answer(&mount).await), "s-4");
-    server.until(|seen| seen.http_method == "DELETE").await;
-    let closed = server.seen().pop().unwrap();
-    assert_eq!(closed.header("mcp-session-id"), "s-4");
-    let methods = server.methods();
-    assert_eq!(
-        methods[..5],
-        [
-            "server/discover",
-            "initialize",
-            "notifications/initialized",
-            "resources/read",
-            "resources/read"
-        ]
-    );
-    let initialize = &server.seen()[1];
-    assert_eq!(initialize.message["params"]["protocolVersion"], "2025-11-25");
-    assert_eq!(initialize.message["params"]["capabilities"], json!({}));
-    assert_eq!(server.seen()[3].header("mcp-protocol-version"), "2025-11-25");
-    assert!(server.seen()[3].headers.get("mcp-method").is_none());
-}
-
-#[tokio::test]
-async fn a_lost_session_is_opened_anew_and_the_call_made_once() {
-    let sessions = Arc::new(AtomicUsize::new(0));
-    let opened = Arc::clone(&sessions);
-    let server = McpServer::start(move |seen| {
-        let is_new = usize::from(seen.method() == "initialize");
-        let number = opened.fetch_add(is_new, Ordering::Relaxed) + is_new;
-        handshake(seen, number).unwrap_or_else(|| match seen.header("mcp-session-id") {
-            "s-2" => Answer::json(200, &contents(seen, "s-2")),
-            _ => Answer::new(404, "text/plain", "Session not found"),
-        })
-    })
-    .await;
-    let mount = mount(&server, json!({})).await;
-    assert_eq!(told(&answer(&mount).await), "s-2");
-    assert_eq!((server.count("resources/read"), server.count("initialize")), (2, 2));
-    // A server that knows no session at all: once more, and no further.
-    sessions.store(7, Ordering::Relaxed);
-    mount.write("services/docs", json!({ "description": "Other" })).await.unwrap();
-    let data = answer(&mount).await;
-    assert_eq!(data["rpc_error"]["code"], 404);
-    assert_eq!(data["rpc_error"]["data"]["body"], "Session not found");
-    assert_eq!((server.count("resources/read"), server.count("initialize")), (4, 4));
-}
-
-#[tokio::test]
 async fn requests_of_the_server_are_refused_and_the_answer_awaited() {
     let server = McpServer::start(|seen| {
         handshake(seen, 1).unwrap_or_else(|| {
@@ -319,30 +251,6 @@ async fn requests_of_the_server_are_refused_and_the_answer_awaited() {
     );
     assert!(text.contains("input_required_unsupported"), "{text}");
     assert!(text.contains("sampling") && !text.contains("sign of life"), "{text}");
-}
-
-#[tokio::test]
-async fn who_leaves_ends_the_stream_and_says_so() {
-    let mut server = McpServer::start(|seen| {
-        handshake(seen, 1).unwrap_or_else(|| Answer::events(": hi\n\n").then(Then::Silence))
-    })
-    .await;
-    let mount = mount(&server, json!({})).await;
-    let leaving = async {
-        server.until(|seen| seen.method() == "resources/read").await;
-    };
-    tokio::select! {
-        answered = ask(&mount) => panic!("{answered:?}"),
-        () = leaving => {}
-    }
-    server.until(|seen| seen.method() == "notifications/cancelled").await;
-    let seen = server.seen();
-    let read = seen.iter().find(|seen| seen.method() == "resources/read").unwrap();
-    let cancelled = seen.last().unwrap();
-    assert_eq!(cancelled.message["params"]["requestId"], read.message["id"]);
-    assert_eq!(cancelled.header("mcp-session-id"), "s-1");
-    let bodies = seen.len();
-    server.until_ended(bodies).await;
 }
 
 #[tokio::test]

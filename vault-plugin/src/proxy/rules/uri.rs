@@ -1,0 +1,141 @@
+//! Whether the URI of an MCP server's resource has one reading: what rules and approvals are compared
+//! with must be what the server acts on.
+//!
+//! A URI is never respelled, since it is the server's own name for something. One that servers may read
+//! in two ways is refused instead.
+
+use percent_encoding::percent_decode_str;
+
+/// Why nobody may ask for a URI, in words that follow "its uri": servers would read it as another, or
+/// leave a part of it out.
+///
+/// What a template gives is asked the same as a template itself.
+pub(crate) fn misleads(uri: &str) -> Option<&'static str> {
+    // Once, as servers do.
+    let decoded: Vec<u8> = percent_decode_str(uri).collect();
+    let Ok(decoded) = std::str::from_utf8(&decoded) else {
+        return Some("has percent-encoding that isn't UTF-8");
+    };
+    if decoded.contains('\\') {
+        return Some("has a backslash");
+    }
+    if decoded.chars().any(char::is_control) {
+        return Some("has control characters");
+    }
+    // An encoded space is one to everybody.
+    if uri.chars().any(char::is_whitespace) {
+        return Some("has white space; %20 stands for a space");
+    }
+    let (_, after_scheme) = decoded.split_once(':').unwrap_or(("", decoded));
+    let steps = after_scheme.split(['/', '?', '#']).filter_map(|part| part.split(';').next());
+    steps.into_iter().any(|step| matches!(step, "." | "..")).then_some("has a '.' or '..' segment")
+}
+
+/// Why rules can't judge a URI, in the same words: there is another spelling of it, which they may judge
+/// otherwise.
+pub(crate) fn has_another_spelling(uri: &str) -> Option<&'static str> {
+    if let Some(problem) = misleads(uri) {
+        return Some(problem);
+    }
+    let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
+    if scheme.contains(|c: char| c.is_ascii_uppercase()) {
+        return Some("has a scheme in upper case");
+    }
+    if encoded(uri).any(is_unreserved) {
+        return Some("has encoded characters that need no encoding");
+    }
+    if encoded_twice(uri) {
+        return Some("is encoded twice");
+    }
+    let before_query = rest.split(['?', '#']).next().unwrap_or_default();
+    if encoded(before_query).any(|byte| byte == b'/') {
+        return Some("has an encoded slash");
+    }
+    let path = match before_query.strip_prefix("//") {
+        Some(authority) => authority.find('/').and_then(|at| authority.get(at..)),
+        None => Some(before_query),
+    };
+    // A slash at the end is no segment.
+    path.is_some_and(|path| path.contains("//")).then_some("has an empty segment")
+}
+
+/// The bytes that stand percent-encoded.
+fn encoded(text: &str) -> impl Iterator<Item = u8> {
+    text.match_indices('%').filter_map(|(at, _)| {
+        let digits = text.get(at + 1..at + 3)?;
+        digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
+        u8::from_str_radix(digits, 16).ok()
+    })
+}
+
+fn encoded_twice(uri: &str) -> bool {
+    let once: Vec<u8> = percent_decode_str(uri).collect();
+    std::str::from_utf8(&once).is_ok_and(|once| encoded(once).next().is_some())
+}
+
+/// RFC 3986, section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_uris_have_one_reading() {
+        for uri in [
+            "docs://a/b",
+            "docs://a/",
+            "docs://é/%C3%A9%20",
+            "file:///a/...b/c..d/.e",
+            "urn:isbn:0",
+            "web:a?q=http://x//y%2Fz#//",
+            "repo://o/r/contents{/path*}{?ref}{#line}",
+            "docs://{name}{.kind}",
+            "plain",
+            "docs://50%",
+        ] {
+            assert_eq!(has_another_spelling(uri), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_way_to_elsewhere_is_found_in_each_spelling() {
+        for uri in [
+            "docs://a/../b",
+            "docs://a/.",
+            "docs://..",
+            "docs:..",
+            "../a",
+            "docs://a/%2e%2E/b",
+            "docs://a/.%2e?q",
+            "docs://a/..%2Fb",
+            "docs://a/..;v=1/b",
+            "docs://a%3F../b",
+            "docs://a/%c0%ae%c0%ae/b",
+            "docs://a\\b",
+            "docs://a%5cb",
+            "docs://a b",
+            "docs://a\u{a0}b",
+            "docs://a\n",
+            "docs://a%00",
+            "docs://a%0D%0A",
+        ] {
+            assert!(misleads(uri).is_some(), "{uri}");
+        }
+        for uri in [
+            "Docs://a",
+            "docs://a//b",
+            "docs:////a",
+            "docs:a//b",
+            "docs://a/%62",
+            "docs://a/%7e",
+            "docs://a%2fb",
+            "docs://a/%252e",
+            "docs://a/%25%32%65",
+        ] {
+            assert!(misleads(uri).is_none() && has_another_spelling(uri).is_some(), "{uri}");
+        }
+    }
+}
