@@ -26,7 +26,7 @@ pub(crate) fn misleads(uri: &str) -> Option<&'static str> {
     if uri.chars().any(char::is_whitespace) {
         return Some("has white space; %20 stands for a space");
     }
-    let (_, after_scheme) = decoded.split_once(':').unwrap_or(("", decoded));
+    let (_, after_scheme) = scheme_and_rest(decoded);
     let steps = after_scheme.split(['/', '?', '#']).filter_map(|part| part.split(';').next());
     steps.into_iter().any(|step| matches!(step, "." | "..")).then_some("has a '.' or '..' segment")
 }
@@ -37,7 +37,7 @@ pub(crate) fn has_another_spelling(uri: &str) -> Option<&'static str> {
     if let Some(problem) = misleads(uri) {
         return Some(problem);
     }
-    let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
+    let (scheme, rest) = scheme_and_rest(uri);
     if scheme.contains(|c: char| c.is_ascii_uppercase()) {
         return Some("has a scheme in upper case");
     }
@@ -57,6 +57,16 @@ pub(crate) fn has_another_spelling(uri: &str) -> Option<&'static str> {
     };
     // A slash at the end is no segment.
     path.is_some_and(|path| path.contains("//")).then_some("has an empty segment")
+}
+
+/// What stands before a colon is a scheme only if it can be one (RFC 3986, section 3.1): in
+/// `notes/../x:y` all is path.
+fn scheme_and_rest(uri: &str) -> (&str, &str) {
+    let is_scheme = |before: &str| {
+        before.starts_with(|c: char| c.is_ascii_alphabetic())
+            && before.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'))
+    };
+    uri.split_once(':').filter(|(before, _)| is_scheme(before)).unwrap_or(("", uri))
 }
 
 /// The bytes that stand percent-encoded.
@@ -94,6 +104,7 @@ mod tests {
             "repo://o/r/contents{/path*}{?ref}{#line}",
             "docs://{name}{.kind}",
             "plain",
+            "notes/A:b",
             "docs://50%",
         ] {
             assert_eq!(has_another_spelling(uri), None, "{uri}");
@@ -108,6 +119,10 @@ mod tests {
             "docs://..",
             "docs:..",
             "../a",
+            "notes/../a?x:",
+            "notes/%2e%2e/a?:",
+            "/notes/../a#x:y",
+            "1:/../a:b",
             "docs://a/%2e%2E/b",
             "docs://a/.%2e?q",
             "docs://a/..%2Fb",
@@ -129,6 +144,8 @@ mod tests {
             "docs://a//b",
             "docs:////a",
             "docs:a//b",
+            "notes//a:b",
+            "notes%2fa:b",
             "docs://a/%62",
             "docs://a/%7e",
             "docs://a%2fb",
