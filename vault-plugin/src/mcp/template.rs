@@ -1,22 +1,28 @@
 //! Whether a URI is one that a template (RFC 6570) can give.
 //!
 //! A template says as well how far each of its values reaches: that of `{name}` ends at a slash, that
-//! of `{+name}` doesn't. The explode modifier is read as servers read it, where `{path*}` is the rest of
-//! a path.
+//! of `{+name}` doesn't, `{/a,b}` has two segments at most, and `{?q}` no parameter but `q`. The explode
+//! modifier is read as servers read it, where `{path*}` is the rest of a path.
 
 /// A template with more expressions gives nothing: looking through it takes too long.
 const MOST_EXPRESSIONS: usize = 32;
 
 enum Part<'t> {
     Literal(&'t [u8]),
-    Value(Value),
+    Value(Value<'t>),
 }
 
 /// What an expression becomes: nothing, or a run of bytes.
-struct Value {
+struct Value<'t> {
     /// The run's first byte, if the operator has one.
     start: Option<u8>,
-    /// What the rest of the run doesn't have.
+    /// What begins each further part of the run, if the operator has such.
+    separator: Option<u8>,
+    /// How many parts with such a beginning the run has, at most.
+    most: usize,
+    /// What each of them is called; nothing for parts without names, or with any.
+    names: Vec<&'t [u8]>,
+    /// What the run doesn't have beside these.
     without: &'static [u8],
 }
 
@@ -43,15 +49,15 @@ pub(super) fn gives(template: &str, uri: &str) -> bool {
                     }
                 }
             }
-            Part::Value(Value { start, without }) => {
-                let goes_on = |byte: &u8| !without.contains(byte);
-                let begins = |byte: &u8| start.map_or(goes_on(byte), |start| start == *byte);
-                let bytes = uri.iter().map(Some).chain([None]);
-                let mut inside = false;
-                for ((next, reached), byte) in next.iter_mut().zip(&reached).zip(bytes) {
-                    *next = *reached || inside;
-                    inside = byte
-                        .is_some_and(|byte| inside && goes_on(byte) || *reached && begins(byte));
+            Part::Value(value) => {
+                // Of all runs that reach a place, how many parts the one with the fewest has.
+                let mut fewest = None;
+                for (at, (next, reached)) in next.iter_mut().zip(&reached).enumerate() {
+                    *next = *reached || fewest.is_some();
+                    let rest = uri.get(at..).unwrap_or_default();
+                    let goes_on = fewest.and_then(|parts| value.goes_on(parts, rest));
+                    let begins = reached.then(|| value.begins(rest)).flatten();
+                    fewest = goes_on.into_iter().chain(begins).min();
                 }
             }
         }
@@ -61,6 +67,32 @@ pub(super) fn gives(template: &str, uri: &str) -> bool {
         reached = next;
     }
     reached.last().copied().unwrap_or(false)
+}
+
+impl Value<'_> {
+    /// How many parts a run has with the first byte of a rest, if it may begin there.
+    fn begins(&self, rest: &[u8]) -> Option<usize> {
+        match self.start {
+            None => self.goes_on(0, rest),
+            Some(start) => (rest.first() == Some(&start) && self.is_named(rest)).then_some(1),
+        }
+    }
+
+    /// The same for a run that has so many parts before.
+    fn goes_on(&self, parts: usize, rest: &[u8]) -> Option<usize> {
+        let byte = rest.first()?;
+        if Some(*byte) == self.separator {
+            return (parts < self.most && self.is_named(rest)).then_some(parts + 1);
+        }
+        (!self.without.contains(byte)).then_some(parts)
+    }
+
+    /// Whether a part is called as one of the variables.
+    fn is_named(&self, part: &[u8]) -> bool {
+        let ends = |rest: &[u8]| rest.first().is_none_or(|byte| b"=&;/?#".contains(byte));
+        let after = |name: &[u8]| part.get(1..)?.strip_prefix(name);
+        self.names.is_empty() || self.names.iter().any(|name| after(name).is_some_and(ends))
+    }
 }
 
 fn parts(template: &str) -> Option<Vec<Part<'_>>> {
@@ -77,20 +109,43 @@ fn parts(template: &str) -> Option<Vec<Part<'_>>> {
 }
 
 /// RFC 6570, section 3.2.
-fn value(expression: &str) -> Option<Value> {
-    let of = |start, without| Some(Value { start, without });
-    match expression.bytes().next()? {
-        b'+' => of(None, b""),
-        b'#' => of(Some(b'#'), b""),
-        b'/' => of(Some(b'/'), b"?#"),
-        b'?' => of(Some(b'?'), b"#"),
-        b'&' => of(Some(b'&'), b"#"),
-        b'.' => of(Some(b'.'), b"/?#"),
-        b';' => of(Some(b';'), b"/?#"),
+fn value(expression: &str) -> Option<Value<'_>> {
+    let operator = expression.bytes().next()?;
+    let variables = expression.get(1..).unwrap_or_default().split(',');
+    let is_exploded = expression.contains('*');
+    let plain = |start, without| {
+        Some(Value { start, separator: None, most: 0, names: Vec::new(), without })
+    };
+    let parted = |start, separator, without| {
+        let most = if is_exploded { usize::MAX } else { variables.clone().count() };
+        Some(Value {
+            start: Some(start),
+            separator: Some(separator),
+            most,
+            names: Vec::new(),
+            without,
+        })
+    };
+    let named = |start, separator, without| {
+        // Section 2.4.1: a prefix of the value, and not of the name.
+        let names = variables.clone().filter_map(|variable| variable.split(':').next());
+        // An exploded map has names of its own.
+        let names = if is_exploded { Vec::new() } else { names.map(str::as_bytes).collect() };
+        Some(Value { names, ..parted(start, separator, without)? })
+    };
+    match operator {
+        b'+' => plain(None, b""),
+        b'#' => plain(Some(b'#'), b""),
+        b'/' => parted(b'/', b'/', b"?#"),
+        // Some servers take a semicolon for an ampersand.
+        b'?' => named(b'?', b'&', b"#;"),
+        b'&' => named(b'&', b'&', b"#;"),
+        b'.' => plain(Some(b'.'), b"/?#"),
+        b';' => named(b';', b';', b"/?#"),
         // Kept for what may come (section 2.2).
         b'=' | b',' | b'!' | b'@' | b'|' => None,
-        _ if expression.ends_with('*') => of(None, b"?#"),
-        _ => of(None, b"/?#"),
+        _ if expression.ends_with('*') => plain(None, b"?#"),
+        _ => plain(None, b"/?#"),
     }
 }
 
@@ -110,9 +165,26 @@ mod tests {
             ("docs://{path*}/raw", &["docs://a/b/raw", "docs://raw/raw/raw"], &["docs://a/raw/"]),
             (
                 "docs://{a}/b{/more}{?q,r}{&s}{#f}",
-                &["docs://x/b", "docs://x/b/c/d?q=1&s=2#f", "docs://x/b#", "docs://x/b/c"],
-                &["docs://x/bc", "docs://x/y/b", "docs://x/b%3Fq"],
+                &["docs://x/b", "docs://x/b/c?r=1&q=2&s=3#f", "docs://x/b#", "docs://x/b/c"],
+                &["docs://x/bc", "docs://x/y/b", "docs://x/b%3Fq", "docs://x/b/c/d"],
             ),
+            ("docs:/{/a,b}/e", &["docs://x/e", "docs://x/y/e", "docs:///e"], &["docs://x/y/z/e"]),
+            ("docs:/{/a*}/e", &["docs://x/y/z/e"], &["docs://x/y?/e"]),
+            (
+                "docs://a{?q,page:2}{&s}",
+                &["docs://a?q=a/b?&page=1&s=", "docs://a?q", "docs://a&s=1", "docs://a?page=1"],
+                &[
+                    "docs://a?x=1",
+                    "docs://a?q=1&x=1",
+                    "docs://a?qq=1",
+                    "docs://a?q=1;x=1",
+                    "docs://a?q=1&q=2&q=3&s=1",
+                    "docs://a?",
+                    "docs://a?%71=1",
+                ],
+            ),
+            ("docs://a{?q*}", &["docs://a?x=1&y=2"], &["docs://a?x#f"]),
+            ("docs://a{;v,w}/e", &["docs://a;w;v=1/e", "docs://a/e"], &["docs://a;vw=1/e"]),
             ("docs://{name}{.kind}{;v}", &["docs://a.txt;v=1", "docs://"], &["docs://a/.txt"]),
             ("docs://{a}{b}-{c}", &["docs://x-y", "docs://--"], &["docs://x"]),
             ("docs://plain", &["docs://plain"], &["docs://plain/"]),

@@ -7,11 +7,12 @@ use serde_json::Value;
 use vault_sdk::Storage;
 
 use super::definition::Kind;
-use super::offer::{Item, State};
+use super::offer::{Item, Offer, State};
 use super::template;
-use crate::engine::{Engine, Snapshot};
+use crate::engine::{Engine, Snapshot, aside};
 use crate::error::{Code, Error, Failure};
 use crate::name::Name;
+use crate::proxy::rules::uri::most_lenient;
 use crate::proxy::service::{self, ToolTrust};
 
 /// A tool that may be called.
@@ -68,7 +69,8 @@ pub async fn promptable(
     Ok(offered(engine, storage.as_ref(), snapshot, Kind::Prompt, segment).await?.key)
 }
 
-/// Makes sure that a resource may be read: it is approved, or a template that gives its URI is.
+/// Makes sure that a resource may be read: it is approved, or it isn't listed and an approved template
+/// gives its URI. What is listed and withheld is withheld, whatever template fits it.
 ///
 /// # Errors
 /// `tool_not_approved`; storage's own.
@@ -85,12 +87,15 @@ pub async fn readable(
     }
     engine.look_if_due(storage, &service.name, &snapshot.service_id);
     let tools = engine.tools(storage.as_ref(), &snapshot.service_id, trust).await?;
-    let is_offered = |kind, fits: &dyn Fn(&str) -> bool| {
-        tools.offer.of_kind(kind).any(|item| item.state.is_offered() && fits(&item.key))
+    let listed = tools.offer.of_kind(Kind::Resource).find(|item| item.key == uri);
+    let is_readable = match listed.filter(|item| item.state != State::Gone) {
+        Some(item) => item.state.is_offered(),
+        None => {
+            let (tools, uri) = (Arc::clone(&tools), uri.to_owned());
+            aside(move || is_given(&tools.offer, &uri)).await?
+        }
     };
-    if is_offered(Kind::Resource, &|key| key == uri)
-        || is_offered(Kind::ResourceTemplate, &|key| template::gives(key, uri))
-    {
+    if is_readable {
         return Ok(());
     }
     Err(Failure::new(
@@ -103,6 +108,18 @@ pub async fn readable(
         ),
     )
     .into())
+}
+
+/// Whether an approved template gives a URI, and it isn't another spelling of what is withheld.
+fn is_given(offer: &Offer, uri: &str) -> bool {
+    let mut templates = offer.of_kind(Kind::ResourceTemplate);
+    if !templates.any(|item| item.state.is_offered() && template::gives(&item.key, uri)) {
+        return false;
+    }
+    let is_withheld = |item: &&Item| !item.state.is_offered() && item.state != State::Gone;
+    let reading = most_lenient(uri);
+    let mut withheld = offer.of_kind(Kind::Resource).filter(is_withheld);
+    !withheld.any(|item| most_lenient(&item.key) == reading)
 }
 
 /// Whether what a server offers waits for approval.

@@ -59,6 +59,15 @@ pub(crate) fn has_another_spelling(uri: &str) -> Option<&'static str> {
     path.is_some_and(|path| path.contains("//")).then_some("has an empty segment")
 }
 
+/// What a URI is to a server that makes the least difference: without encoding, case, fragment, empty
+/// segments and a slash at the end.
+pub(crate) fn most_lenient(uri: &str) -> String {
+    let (uri, _) = uri.split_once('#').unwrap_or((uri, ""));
+    let decoded = percent_decode_str(uri).decode_utf8_lossy().to_lowercase();
+    let segments: Vec<&str> = decoded.split('/').filter(|segment| !segment.is_empty()).collect();
+    segments.join("/")
+}
+
 /// What stands before a colon is a scheme only if it can be one (RFC 3986, section 3.1): in
 /// `notes/../x:y` all is path.
 fn scheme_and_rest(uri: &str) -> (&str, &str) {
@@ -109,6 +118,14 @@ mod tests {
         ] {
             assert_eq!(has_another_spelling(uri), None, "{uri}");
         }
+    }
+
+    #[test]
+    fn spellings_of_one_are_alike_to_who_is_lenient() {
+        for uri in ["DOCS://a/%42", "docs:////a//b/", "docs://%61%2fb#c", "docs:///A/b"] {
+            assert_eq!(most_lenient(uri), "docs:/a/b", "{uri}");
+        }
+        assert_ne!(most_lenient("docs://a?b"), most_lenient("docs://a"));
     }
 
     #[test]

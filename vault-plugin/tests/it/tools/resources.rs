@@ -69,6 +69,43 @@ async fn only_what_is_approved_or_given_by_an_approved_template_is_read() {
 }
 
 #[tokio::test]
+async fn what_is_listed_goes_by_its_own_state_and_not_by_a_template() {
+    const UNAPPROVED: &str = "tool_not_approved";
+    let shelf = Shelf::default();
+    let listed = Arc::new(AtomicU8::new(0));
+    let number = Arc::clone(&listed);
+    let server = McpServer::start(move |seen| {
+        let resources = match (seen.method(), number.load(Ordering::SeqCst)) {
+            ("resources/list", 0) => json!([{ "name": "a", "uri": "docs://admin" }]),
+            ("resources/list", 1) => json!([
+                { "name": "a", "uri": "docs://admin" }, { "name": "b", "uri": "docs://late" },
+            ]),
+            ("resources/list", _) => json!([]),
+            (_, _) => return shelf.answer(seen),
+        };
+        result(seen, json!({ "resultType": "complete", "resources": resources }))
+    })
+    .await;
+    let mount = mount(&server, json!({})).await;
+    done(&mount, "tools/docs/approve", json!({})).await;
+    for uri in ["docs://admin", "docs://late"] {
+        read(&mount, uri).await.unwrap();
+    }
+    done(&mount, "tools/docs/revoke", json!({ "resources": "docs://admin" })).await;
+    listed.store(1, Ordering::SeqCst);
+    refresh(&mount).await;
+    for uri in ["docs://admin", "docs://late", "docs://%61dmin", "docs://Admin", "DOCS://late"] {
+        refused(&mount, uri, UNAPPROVED).await;
+    }
+    read(&mount, "docs://other").await.unwrap();
+    // What isn't listed any more is one of many that the template gives.
+    listed.store(2, Ordering::SeqCst);
+    refresh(&mount).await;
+    read(&mount, "docs://admin").await.unwrap();
+    assert_eq!(server.count("resources/read"), 4);
+}
+
+#[tokio::test]
 async fn a_uri_has_one_reading_or_is_refused() {
     let shelf = Shelf::default();
     let server = shelf.serve().await;
