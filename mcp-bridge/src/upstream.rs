@@ -3,6 +3,7 @@
 mod call;
 mod name;
 mod offer;
+mod raw;
 mod resources;
 mod result;
 mod schema;

@@ -1,16 +1,14 @@
-//! Shapes an upstream's result for the client's revision; what needn't change isn't even parsed.
+//! Shapes an upstream's result for the client's revision, as text: what needn't change isn't even
+//! parsed.
 
-use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use rmcp::model::ProtocolVersion;
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 
+use super::raw::{Array, Object, items, members, string};
 use super::resources::prefix;
 use crate::catalog::ServiceName;
-
-/// A result's members, each as it was written.
-type Members = BTreeMap<String, Box<RawValue>>;
 
 /// A result of `tools/call` for a revision, with a note at the end if there is one to give.
 ///
@@ -20,28 +18,37 @@ pub(crate) fn tool_result(
     revision: &ProtocolVersion,
     note: Option<&str>,
 ) -> Option<String> {
-    let mut members = members(text, revision)?;
-    let mut structured = members.get("structuredContent").map(|value| value.get().to_owned());
+    let (mut result, [kind, content, structured]) =
+        taken(text, ["resultType", "content", "structuredContent"])?;
+    put_type(&mut result, kind, revision);
     // 2025-06-18 brought it, and up to 2026-07-28 it had to be an object.
     let objects = *revision < ProtocolVersion::V_2026_07_28;
     let known = *revision >= ProtocolVersion::V_2025_06_18
-        && !(objects && structured.as_ref().is_some_and(|text| !text.starts_with('{')));
-    if !known {
-        members.remove("structuredContent");
+        && !(objects && structured.is_some_and(|value| !value.get().starts_with('{')));
+    if let Some(structured) = structured.filter(|_| known) {
+        result.put("structuredContent", structured.get());
     }
-    let empty = members.get("content").is_none_or(|content| is_empty_list(content.get()));
+    let empty = content.is_none_or(|content| is_empty_list(content.get()));
     // What the client isn't shown in one form it must be shown in the other.
-    let moved = structured.take().filter(|_| empty);
+    let moved = structured.filter(|_| empty);
     let outdated = *revision < ProtocolVersion::V_2025_06_18;
     if empty || note.is_some() || outdated {
-        let content = members.get("content").map_or("[]", |content| content.get());
-        let content = serde_json::from_str::<Vec<Box<RawValue>>>(content).ok()?;
-        let content = content.into_iter().map(|block| downgraded(block, revision));
-        let more = moved.as_deref().into_iter().chain(note).map(block);
-        let content = content.chain(more).collect::<Option<Vec<_>>>()?;
-        members.insert("content".to_owned(), to_raw_value(&content).ok()?);
+        let mut blocks = Array::new();
+        items(content.map_or("[]", RawValue::get), |block| {
+            match downgraded(block, revision) {
+                Some(words) => blocks.put(&self::block(&words)),
+                None => blocks.put(block.get()),
+            }
+            ControlFlow::Continue(())
+        })?;
+        for text in moved.map(RawValue::get).into_iter().chain(note) {
+            blocks.put(&block(text));
+        }
+        result.put("content", &blocks.end());
+    } else if let Some(content) = content {
+        result.put("content", content.get());
     }
-    serde_json::to_string(&members).ok()
+    Some(result.end())
 }
 
 /// A result of `resources/read` for a revision. What it gives goes by the same name as the request.
@@ -50,78 +57,111 @@ pub(crate) fn resource_result(
     revision: &ProtocolVersion,
     service: Option<&ServiceName>,
 ) -> Option<String> {
-    let mut members = members(text, revision)?;
-    if *revision < ProtocolVersion::V_2026_07_28 {
-        members.remove("ttlMs");
-        members.remove("cacheScope");
-    } else {
+    let (mut result, [kind, contents, ttl, _]) =
+        taken(text, ["resultType", "contents", "ttlMs", "cacheScope"])?;
+    put_type(&mut result, kind, revision);
+    if *revision >= ProtocolVersion::V_2026_07_28 {
         // Both are required since 2026-07-28. A credential's view is nobody else's.
-        members.entry("ttlMs".to_owned()).or_insert(to_raw_value(&0).ok()?);
-        members.insert("cacheScope".to_owned(), to_raw_value("private").ok()?);
+        result.put("ttlMs", ttl.map_or("0", RawValue::get));
+        result.put("cacheScope", "\"private\"");
     }
     if let Some(service) = service {
-        let contents = members.get("contents").map_or("[]", |contents| contents.get());
-        let mut contents = serde_json::from_str::<Vec<Members>>(contents).ok()?;
-        for content in &mut contents {
-            let uri = content.get("uri").map_or("\"\"", |uri| uri.get());
-            let uri = serde_json::from_str::<String>(uri).ok()?;
-            let uri = to_raw_value(&format!("{}{uri}", prefix(service))).ok()?;
-            content.insert("uri".to_owned(), uri);
-        }
-        members.insert("contents".to_owned(), to_raw_value(&contents).ok()?);
+        let mut renamed = Array::new();
+        let mut all = Some(());
+        items(contents.map_or("[]", RawValue::get), |content| {
+            all = put_renamed(&mut renamed, content, service);
+            if all.is_none() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        all?;
+        result.put("contents", &renamed.end());
+    } else if let Some(contents) = contents {
+        result.put("contents", contents.get());
     }
-    serde_json::to_string(&members).ok()
+    Some(result.end())
+}
+
+/// Adds a content that goes by the name of a service; `None` for what is none.
+fn put_renamed(all: &mut Array, content: &RawValue, service: &ServiceName) -> Option<()> {
+    let (mut content, [uri]) = taken(content.get(), ["uri"])?;
+    let uri = uri.map_or(Some(String::new()), words)?;
+    content.put("uri", &string(&format!("{}{uri}", prefix(service))));
+    all.put(&content.end());
+    Some(())
 }
 
 /// A result of another method for a revision.
 pub(crate) fn result(text: &str, revision: &ProtocolVersion) -> Option<String> {
-    serde_json::to_string(&members(text, revision)?).ok()
+    let (mut result, [kind]) = taken(text, ["resultType"])?;
+    put_type(&mut result, kind, revision);
+    Some(result.end())
 }
 
-/// Takes a result apart. Its type is required since 2026-07-28 and unknown before; an upstream of an
-/// older revision gives none.
-fn members(text: &str, revision: &ProtocolVersion) -> Option<Members> {
-    let mut members = serde_json::from_str::<Members>(text).ok()?;
+/// Begins an object anew, without the members of these names, which are handed out: of one that is
+/// there twice, the last.
+fn taken<'t, const N: usize>(
+    text: &'t str,
+    names: [&str; N],
+) -> Option<(Object, [Option<&'t RawValue>; N])> {
+    let mut rest = Object::new();
+    let mut found = [None; N];
+    members(text, |name, value| {
+        match names.iter().zip(&mut found).find(|(wanted, _)| **wanted == name) {
+            Some((_, place)) => *place = Some(value),
+            None => rest.put(&name, value.get()),
+        }
+    })?;
+    Some((rest, found))
+}
+
+/// Its type is required of a result since 2026-07-28 and unknown before; an upstream of an older
+/// revision gives none.
+fn put_type(result: &mut Object, kind: Option<&RawValue>, revision: &ProtocolVersion) {
     if *revision >= ProtocolVersion::V_2026_07_28 {
-        members.entry("resultType".to_owned()).or_insert(to_raw_value("complete").ok()?);
-    } else {
-        members.remove("resultType");
+        result.put("resultType", kind.map_or("\"complete\"", RawValue::get));
     }
-    Some(members)
 }
 
-fn is_empty_list(text: &str) -> bool {
-    serde_json::from_str::<Vec<&RawValue>>(text).is_ok_and(|list| list.is_empty())
+fn is_empty_list(json: &str) -> bool {
+    json.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(']'))
 }
 
-fn block(text: &str) -> Option<Box<RawValue>> {
-    to_raw_value(&json!({ "type": "text", "text": text })).ok()
+/// A block of text.
+fn block(text: &str) -> String {
+    format!("{{\"type\":\"text\",\"text\":{}}}", string(text))
 }
 
-/// A block of a type that the revision doesn't know becomes a text: clients refuse the whole result
-/// for it.
-fn downgraded(block: Box<RawValue>, revision: &ProtocolVersion) -> Option<Box<RawValue>> {
+/// What a block of a type that the revision doesn't know says in words: clients refuse the whole
+/// result for it. `None` for one that is known.
+fn downgraded(block: &RawValue, revision: &ProtocolVersion) -> Option<String> {
     if *revision >= ProtocolVersion::V_2025_06_18 {
-        return Some(block);
+        return None;
     }
-    let value = serde_json::from_str::<Value>(block.get()).ok()?;
-    let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
-    let words = match text("type") {
+    let names = ["type", "uri", "title", "name", "description", "mimeType"];
+    let (_, found) = taken(block.get(), names)?;
+    let [kind, uri, title, name, description, mime] =
+        found.map(|value| value.and_then(words).unwrap_or_default());
+    match &*kind {
         "resource_link" => {
-            let about = [text("title"), text("name"), text("description")];
+            let about = [title, name, description];
             let about = about.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
-            format!("Resource {}: {}", text("uri"), about.join(" · "))
+            Some(format!("Resource {uri}: {}", about.join(" · ")))
         }
         "audio" if *revision < ProtocolVersion::V_2025_03_26 => {
-            format!("(audio, {}: this client's revision of MCP can't take it)", text("mimeType"))
+            Some(format!("(audio, {mime}: this client's revision of MCP can't take it)"))
         }
-        _ => return Some(block),
-    };
-    self::block(&words)
+        _ => None,
+    }
+}
+
+/// The text of a JSON string.
+fn words(json: &RawValue) -> Option<String> {
+    serde_json::from_str(json.get()).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     const MODERN: ProtocolVersion = ProtocolVersion::V_2026_07_28;
@@ -193,7 +233,7 @@ mod tests {
     fn a_note_is_the_last_word() {
         let text = r#"{"content":[{"type":"text","text":"a"}]}"#;
         let noted = tool_result(text, &LAST, Some("[cut]")).unwrap();
-        assert!(noted.ends_with(r#"{"text":"[cut]","type":"text"}]}"#), "{noted}");
+        assert!(noted.ends_with(r#"{"type":"text","text":"[cut]"}]}"#), "{noted}");
     }
 
     #[test]
