@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use vault_sdk::Storage;
 
-use super::{Engine, ToolsBook};
+use super::{Engine, ToolsBook, aside};
 use crate::error::{Code, Error, Failure};
 use crate::mcp::client;
 use crate::mcp::offer::Fresh;
@@ -191,7 +191,7 @@ impl Engine {
         }
         let deadline = Instant::now() + LOOKING;
         let listing = client::list_all(self, &snapshot, request_id, deadline).await?;
-        Ok(Seen::of(&listing))
+        aside(move || Seen::of(&listing)).await
     }
 }
 
