@@ -57,17 +57,6 @@ pub(super) const REVISION: Field = Field::new(
 
 /// The answer that calls of tools, resources and prompts share.
 pub(super) fn spec(summary: &'static str, more: &[Field]) -> Spec {
-    let refused = [
-        Field::new("name", FieldType::Str, "Its name."),
-        Field::new("version", FieldType::Int, "The version that was sent."),
-        Field::new("stored", FieldType::Str, "When that version was stored."),
-        Field::new(
-            "failing_since",
-            FieldType::Str,
-            "Since when it has been refused, if that is no accident (credential_failing).",
-        )
-        .optional(),
-    ];
     let fields = [
         Field::new("result", FieldType::Text, "The result's JSON, if the server gave one.").optional(),
         Field::new(
@@ -83,13 +72,28 @@ pub(super) fn spec(summary: &'static str, more: &[Field]) -> Spec {
         Field::new("rule", FieldType::Str, "The rule that allowed it; empty without rules."),
         Field::new("catalog_revision", FieldType::Str, "Differs when the catalog has changed."),
         Field::new("protocol", FieldType::Str, "The revision of MCP that the server speaks."),
-        Field::new("refused_credential", FieldType::Json, "The credential, with HTTP 401 alone.")
-            .of(refused)
-            .optional(),
+        refused_credential(),
     ];
     Spec::new(summary)
         .data("What the server answered.", fields.into_iter().chain(more.iter().cloned()))
         .refuses(424, "The server failed; the code says whether anything was sent.")
+}
+
+/// The credential that an upstream refused, in the answer of whatever calls it.
+pub(super) fn refused_credential() -> Field {
+    let since = Field::new(
+        "failing_since",
+        FieldType::Str,
+        "Since when it has been refused, if that is no accident (credential_failing).",
+    );
+    Field::new("refused_credential", FieldType::Json, "The credential, with HTTP 401 alone.")
+        .of([
+            Field::new("name", FieldType::Str, "Its name."),
+            Field::new("version", FieldType::Int, "The version that was sent."),
+            Field::new("stored", FieldType::Str, "When that version was stored."),
+            since.optional(),
+        ])
+        .optional()
 }
 
 /// For the paths that need no more.
