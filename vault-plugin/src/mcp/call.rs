@@ -22,7 +22,7 @@ use super::message::Request;
 use super::result::{self, Fit, McpAnswer};
 use super::session::Session;
 use super::trouble::Trouble;
-use super::{mirror, trust};
+use super::{raw, trust};
 use crate::bounds;
 use crate::engine::{Engine, Outcome, Snapshot};
 use crate::error::{Error, Failure};
@@ -217,14 +217,7 @@ async fn wanted(
     Ok(match asked {
         Asked::Tool { segment, arguments } => {
             let tool = trust::executable(engine, &call.storage, snapshot, &segment).await?;
-            // A tool whose annotations can't be followed isn't executable.
-            let annotations = mirror::annotations(&tool.input_schema).unwrap_or_default();
-            let mirrored = if annotations.is_empty() {
-                none()
-            } else {
-                let given: Value = serde_json::from_str(arguments.get()).unwrap_or_default();
-                mirrored(&annotations, &given)
-            };
+            let mirrored = tool.mirror.map_or_else(none, |mirror| mirrored(&mirror, &arguments));
             let request = Request::new("tools/call")
                 .of("name", &tool.upstream_name)
                 .with_raw("arguments", arguments);

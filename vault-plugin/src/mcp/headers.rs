@@ -1,22 +1,23 @@
 //! The headers of a message: what it is, in which revision, and the arguments that a tool wants
 //! mirrored (MCP 2026-07-28, Streamable HTTP; SEP-2243).
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::message::Revision;
-use super::mirror::Mirrored;
+use super::mirror::Mirror;
+use super::raw;
 
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// A handshake's session, up to revision 2025-11-25.
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-
-/// What stands before the name in an annotation.
-const PARAMETER: &str = "mcp-param-";
 
 /// The headers of every message.
 pub(super) fn standard(revision: Option<Revision>, method: &str, name: Option<&str>) -> HeaderMap {
@@ -39,19 +40,33 @@ pub(super) fn standard(revision: Option<Revision>, method: &str, name: Option<&s
 
 /// The headers that mirror a call's arguments; what is absent, `null` or of another type than the
 /// schema says is left out, and the server's to judge.
-pub(super) fn mirrored(annotations: &[Mirrored], arguments: &Value) -> HeaderMap {
-    let mirror = |annotation: &Mirrored| {
-        let header = HeaderName::try_from(format!("{PARAMETER}{}", annotation.header)).ok()?;
-        let mut path = annotation.path.iter();
-        let text = match path.try_fold(arguments, |value, name| value.get(name))? {
-            Value::String(text) => text.clone(),
-            Value::Bool(flag) => flag.to_string(),
-            Value::Number(number) => number.to_string(),
-            Value::Null | Value::Array(_) | Value::Object(_) => return None,
+pub(super) fn mirrored(mirror: &Mirror, arguments: &RawValue) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    repeat(mirror, arguments, &mut headers);
+    headers
+}
+
+/// Follows the annotated arguments alone: the others may be of any size and form.
+fn repeat(mirror: &Mirror, value: &RawValue, headers: &mut HeaderMap) {
+    if let Some(header) = &mirror.header {
+        let text = match value.get() {
+            text if text.starts_with('"') => raw::text(value),
+            text if text.starts_with(['{', '[', 'n']) => None,
+            text => Some(text.to_owned()),
         };
-        Some((header, encoded(&text)?))
-    };
-    annotations.iter().filter_map(mirror).collect()
+        headers.extend(text.and_then(|text| Some((header.clone(), encoded(&text)?))));
+    }
+    // Of a name that is there twice, the last one.
+    let mut below = BTreeMap::new();
+    raw::fields(value.get(), |name, value| {
+        if let Some(mirror) = mirror.property(&name) {
+            below.insert(name, (mirror, value));
+        }
+        ControlFlow::Continue(())
+    });
+    for (mirror, value) in below.into_values() {
+        repeat(mirror, value, headers);
+    }
 }
 
 /// A value as it stands in a header: plain where that is unambiguous, else in base64 between marks.
@@ -68,7 +83,7 @@ fn encoded(text: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::mcp::mirror::annotations;
@@ -89,8 +104,10 @@ mod tests {
             } },
         } });
         let annotations = annotations(&schema).unwrap();
-        assert_eq!(annotations.len(), 5);
-        let of = |arguments: Value| -> HeaderMap { mirrored(&annotations, &arguments) };
+        let read = |text: &str| {
+            mirrored(&annotations, &RawValue::from_string(text.to_owned()).unwrap())
+        };
+        let of = |arguments: Value| read(&arguments.to_string());
         let headers = of(json!({ "region": "us-west1", "note": "x",
             "more": { "limit": 42, "dry": false, "none": null } }));
         assert_eq!(headers.len(), 3);
@@ -108,5 +125,7 @@ mod tests {
             assert_eq!(of(json!({ "region": text }))["mcp-param-region"], value);
         }
         assert!(of(json!({ "region": ["a"], "more": "text" })).is_empty());
+        let twice = read(r#"{"region":"a","more":{"limit":1},"\u0072egion":null,"more":{"dry":true}}"#);
+        assert_eq!((twice.len(), &twice["mcp-param-dry"]), (1, &HeaderValue::from_static("true")));
     }
 }

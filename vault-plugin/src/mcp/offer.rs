@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::definition::{Definition, Kind};
 use super::digest::Digest;
+use super::mirror::{self, Mirror};
+use super::sanitise;
 use super::segment::segment;
-use super::{mirror, sanitise};
 use crate::proxy::service::ToolTrust;
 
 /// Whether a definition is offered, and if not, why.
@@ -92,8 +93,8 @@ pub struct Item {
     pub problem: Option<String>,
     /// JSON as agents may see it, of what is offered.
     pub shown: Option<Arc<str>>,
-    /// The input schema of a tool that has annotations for headers.
-    pub annotated: Option<Arc<Value>>,
+    /// What a call repeats in headers, of a tool that wants it and is offered.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// An approval without the definition.
@@ -157,12 +158,12 @@ impl Offer {
             if item.state.is_offered()
                 && let Some(definition) = definitions.get(&(item.kind, &item.key, &item.digest))
             {
-                let mut tree = definition.tree();
+                let tree = definition.tree();
                 item.shown = Some(sanitise::shown(item.kind, &tree).to_string().into());
-                item.annotated = tree.remove("inputSchema").filter(is_annotated).map(Arc::new);
+                item.mirror = tree.get("inputSchema").and_then(mirror).map(Arc::new);
             }
             weight += ITEM_BYTES + item.shown.as_ref().map_or(0, |shown| shown.len());
-            weight += item.annotated.as_ref().map_or(0, |schema| sanitise::size(schema) * 2);
+            weight += item.mirror.as_ref().map_or(0, |mirror| mirror.weight());
         }
         for (index, item) in items.iter().enumerate() {
             let Some(segment) = item.segment.clone() else { continue };
@@ -205,8 +206,9 @@ impl Offer {
 /// What an item takes beside its texts, about.
 const ITEM_BYTES: usize = 512;
 
-fn is_annotated(schema: &Value) -> bool {
-    mirror::annotations(schema).is_ok_and(|found| !found.is_empty())
+/// A tool whose annotations can't be followed isn't offered.
+fn mirror(schema: &Value) -> Option<Mirror> {
+    mirror::annotations(schema).ok().filter(|mirror| !mirror.is_empty())
 }
 
 fn all<'k>(
@@ -286,7 +288,7 @@ fn item(
         segment: None,
         problem,
         shown: None,
-        annotated: None,
+        mirror: None,
     }
 }
 

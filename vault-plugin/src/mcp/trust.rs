@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use vault_sdk::Storage;
 
 use super::definition::Kind;
+use super::mirror::Mirror;
 use super::offer::{Item, Offer, State};
 use super::template;
 use crate::engine::{Engine, Snapshot, aside};
@@ -20,8 +20,8 @@ use crate::proxy::service::{self, ToolTrust};
 pub struct ToolToCall {
     /// The name that the server itself uses.
     pub upstream_name: String,
-    /// As approved, if it says which arguments are repeated in headers; null if it doesn't.
-    pub input_schema: Value,
+    /// Which arguments are repeated in headers, if any are.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// Finds the tool that goes by a path segment, if it may be called. Rules are the caller's to ask.
@@ -51,8 +51,7 @@ pub async fn explained(
     segment: &str,
 ) -> Result<ToolToCall, Error> {
     let item = offered(engine, storage, snapshot, Kind::Tool, segment).await?;
-    let input_schema = item.annotated.as_deref().cloned().unwrap_or_default();
-    Ok(ToolToCall { upstream_name: item.key, input_schema })
+    Ok(ToolToCall { upstream_name: item.key, mirror: item.mirror })
 }
 
 /// Finds the upstream's name of the prompt that goes by a path segment, if it may be asked for.

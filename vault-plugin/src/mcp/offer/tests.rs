@@ -160,7 +160,7 @@ fn offers_look_alike_when_agents_see_no_difference() {
 }
 
 #[test]
-fn only_annotated_schemas_are_kept_for_calls() {
+fn of_schemas_only_annotations_are_kept_for_calls() {
     let raw = |annotated: bool| {
         let mut property = json!({ "type": "string" });
         if annotated {
@@ -173,6 +173,6 @@ fn only_annotated_schemas_are_kept_for_calls() {
         let mut case = case(&[], &[]);
         case.seen.push(definition.clone());
         case.pins.push(pin(definition));
-        assert_eq!(case.offer().items[0].annotated.is_some(), annotated);
+        assert_eq!(case.offer().items[0].mirror.is_some(), annotated);
     }
 }

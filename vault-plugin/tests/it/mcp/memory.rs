@@ -136,3 +136,11 @@ fn hostile_json_takes_memory_by_its_length_alone() {
     let peak = text.split("peak ").nth(1).unwrap().split(' ').next().unwrap();
     assert!(peak.parse::<usize>().unwrap() < MOST, "{text}");
 }
+    let input = format!(
+        "{{\"properties\":{{\"a\":{{\"type\":\"string\",\"x-mcp-header\":\"A\"}}}},\"examples\":{}}}",
+        filler(63 << 10)
+    );
+    let definition = |n| format!("{{\"name\":\"t{n}\",\"inputSchema\":{input}}}");
+    let definitions: Vec<String> = (0..24).map(definition).collect();
+    list(format!("[{}]", definitions.join(","))).await;
+    grown.push(("annotated", peak()));
