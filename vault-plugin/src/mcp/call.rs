@@ -17,6 +17,7 @@ use vault_sdk::{Call, Fields, Given, Response};
 use super::client::{self, Answered, Client, Opened, Reply, bound};
 use super::cut::Shape;
 use super::headers::mirrored;
+use super::definition::MAX_URI;
 use super::listing::{code_of, not_mcp};
 use super::message::Request;
 use super::result::{self, Fit, McpAnswer};
@@ -71,6 +72,9 @@ pub async fn read_resource(engine: Arc<Engine>, call: Call) -> Result<Response, 
     made(engine, call, "resources/read", "", |fields| match fields.text("uri") {
         "" => Err(Failure::invalid("uri is missing: which resource to read. Nothing was sent")),
         uri => Ok(Asked::Resource { uri: uri.to_owned() }),
+        uri if uri.chars().nth(MAX_URI).is_some() => Err(Failure::invalid(format!(
+            "uri has over {MAX_URI} characters, as none has that can be approved. Nothing was sent"
+        ))),
     })
     .await
 }

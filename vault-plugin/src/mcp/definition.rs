@@ -51,7 +51,7 @@ impl Kind {
 }
 
 /// The longest URI or template, in characters.
-const MAX_URI: usize = 2_048;
+pub(super) const MAX_URI: usize = 2_048;
 
 /// A definition with its digest. It is kept as text, since trees of many would fill the memory.
 #[derive(Clone, Debug)]

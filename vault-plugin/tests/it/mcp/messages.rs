@@ -314,6 +314,49 @@ async fn a_server_that_changed_is_asked_again_and_nothing_repeated() {
         })
     })
     .await;
+#[tokio::test]
+async fn what_a_call_brings_about_says_nothing_against_the_service() {
+    type Form = fn(&Seen) -> Answer;
+    let forms: [(Form, &str); 3] = [
+        (|_| Answer::new(413, "text/plain", "too much"), "ok"),
+        (
+            |_| {
+                let asks = json!({ "id": 1, "method": "elicitation/create" });
+                Answer::events(format!("data: {asks}\n\n"))
+            },
+            "ok",
+        ),
+        (|_| Answer::new(502, "text/plain", "away"), "failing"),
+    ];
+    for (form, state) in forms {
+        let server = reading(form).await;
+        let mount = mount(&server, json!({})).await;
+        drop(ask(&mount).await);
+        assert_eq!(server.count("resources/read"), 1);
+        let health = mount.read("catalog/docs").await.unwrap()["health"].clone();
+        assert_eq!(health["state"], state, "{health}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_refused_before_anything_is_made_of_it() {
+    let server = reading(|_| panic!("nothing is sent")).await;
+    let mount = mount(&server, json!({ "trust": "pin" })).await;
+    let text = "x".repeat(1 << 20);
+    for (path, fields, says) in [
+        ("resources/docs", json!({ "uri": format!("docs://{}", "é".repeat(2_042)) }), "over 2048"),
+        ("prompts/docs/p", json!({ "arguments": { "a": text } }), "raise max_request_bytes"),
+        ("call/docs/t", json!({ "arguments": { "a": text } }), "raise max_request_bytes"),
+        ("prompts/docs/p", json!({ "arguments": { "a": "x", "b": 1 } }), "texts by name"),
+    ] {
+        let text = refusal(mount.handle(Operation::Update, path, fields).await);
+        assert!(text.contains(says), "{text}");
+    }
+    let uri = json!({ "uri": format!("docs://{}", "é".repeat(2_041)) });
+    let text = refusal(mount.handle(Operation::Update, "resources/docs", uri).await);
+    assert!(text.contains("no operator has approved"), "{text}");
+}
+
     let mount = mount(&server, json!({})).await;
     assert_eq!(told(&answer(&mount).await), "stateless");
     old.store(1, Ordering::Relaxed);
