@@ -6,6 +6,7 @@
 //! session management), so the call goes out once more in a new one. One that answers with an error of
 //! the call itself has looked at it, whatever its status.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -86,8 +87,12 @@ pub async fn read_resource(engine: Arc<Engine>, call: Call) -> Result<Response, 
 pub async fn get_prompt(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     made(engine, call, "prompts/get", "prompt", |fields| {
         let arguments = arguments(fields)?;
-        let texts: Result<Map<String, Value>, _> = serde_json::from_str(arguments.get());
-        if !texts.is_ok_and(|texts| texts.values().all(Value::is_string)) {
+        let mut are_texts = true;
+        let read = raw::fields(arguments.get(), |_, value| {
+            are_texts = value.get().starts_with('"');
+            if are_texts { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if read.is_none() || !are_texts {
             return Err(Failure::invalid(
                 "arguments of a prompt are texts by name, such as {\"topic\":\"x\"}. Nothing was sent",
             ));
@@ -221,8 +226,11 @@ async fn wanted(
     Ok(match asked {
         Asked::Tool { segment, arguments } => {
             let tool = trust::executable(engine, &call.storage, snapshot, &segment).await?;
+    // Before anything of that length is looked at.
+    let fits = |arguments: &RawValue| policy::fits(arguments.get().len(), &snapshot.service);
             let mirrored = tool.mirror.map_or_else(none, |mirror| mirrored(&mirror, &arguments));
             let request = Request::new("tools/call")
+            fits(&arguments)?;
                 .of("name", &tool.upstream_name)
                 .with_raw("arguments", arguments);
             let name = tool.upstream_name;
@@ -239,6 +247,7 @@ async fn wanted(
             let name = trust::promptable(engine, &call.storage, snapshot, &segment).await?;
             let request =
                 Request::new("prompts/get").of("name", &name).with_raw("arguments", arguments);
+            fits(&arguments)?;
             let shape = Shape::Prompt;
             Wanted { named: Named::Prompt, name, shape, request, mirrored: none() }
         }

@@ -149,7 +149,11 @@ pub fn authorize(
     Ok(Permit { request, rule, reservation })
 }
 
-fn reserve(bytes: usize, service: &Service, places: &Places) -> Result<Reservation, Failure> {
+/// Whether a request body of a length may be sent.
+///
+/// # Errors
+/// `invalid_request`, with the service's limit.
+pub fn fits(bytes: usize, service: &Service) -> Result<(), Failure> {
     if bytes > service.max_request_bytes {
         return Err(Failure::invalid(format!(
             "the request body has {bytes} bytes; \"{}\" allows {}. Nothing was sent. An operator can \
@@ -157,6 +161,11 @@ fn reserve(bytes: usize, service: &Service, places: &Places) -> Result<Reservati
             service.name, service.max_request_bytes
         )));
     }
+    Ok(())
+}
+
+fn reserve(bytes: usize, service: &Service, places: &Places) -> Result<Reservation, Failure> {
+    fits(bytes, service)?;
     places.reserve(bytes).map_err(|full| {
         Failure::new(Code::Busy, format!("{full}. Nothing was sent. Try again in a few seconds"))
     })

@@ -5,7 +5,7 @@ use http::{HeaderValue, Method};
 use serde_json::Value;
 use vault_sdk::{Fields, Given};
 
-use super::canonical::encode_component;
+use super::canonical::{CanonicalError, MAX_TARGET_BYTES, encode_component};
 use super::headers;
 use crate::error::Failure;
 use crate::name::Name;
@@ -61,9 +61,16 @@ fn given<T>(given: Option<Given<T>>) -> Option<T> {
     given.and_then(Given::value)
 }
 
+/// The JSON text of a query, in bytes: what fits a request target, with each byte of it escaped and quoted.
+const MAX_QUERY_TEXT: usize = 8 * MAX_TARGET_BYTES;
+
 fn query(text: &str) -> Result<Vec<(String, String)>, Failure> {
     const WANTED: &str = "query wants an object of parameters, not yet encoded, such as {\"page\":\"2\"}; \
          a list value repeats the parameter. Nothing was sent";
+    // A tree of it may take a hundred times its memory.
+    if text.len() > MAX_QUERY_TEXT {
+        return Err(Failure::invalid(format!("{}. Nothing was sent", CanonicalError::TooLong)));
+    }
     let Ok(Value::Object(object)) = serde_json::from_str(text) else {
         return Err(Failure::invalid(WANTED));
     };

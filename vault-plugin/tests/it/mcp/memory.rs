@@ -45,6 +45,7 @@ async fn mount(server: &McpServer) -> Mount {
     let service = json!({
         "type": "mcp", "base_url": server.base_url, "danger_allow_plaintext": true,
         "auth": "none", "trust": "allow", "max_response_bytes": 256 << 10,
+        "max_request_bytes": 2 * BYTES,
     });
     mount.write("services/docs", service).await.unwrap();
     mount
@@ -59,6 +60,29 @@ async fn read(rest: String) {
     // Cut, refused or passed on: each is right for one of them.
     drop(outcome);
     assert_eq!(server.count("resources/read"), 1);
+}
+
+/// Asks with arguments, or a query, of this form.
+async fn ask(path: &str) {
+    let tool = "[{\"name\":\"t\",\"inputSchema\":{\"properties\":{\"a\":\
+                {\"type\":\"string\",\"x-mcp-header\":\"A\"}}}}]";
+    let server = McpServer::start(move |seen| {
+        stateless(seen).unwrap_or_else(|| match seen.method() {
+            "tools/list" => answer(seen, &format!("\"result\":{{\"tools\":{tool}}}")),
+            _ => answer(seen, "\"result\":{\"content\":[]}"),
+        })
+    })
+    .await;
+    let mount = mount(&server).await;
+    let web = json!({ "base_url": "https://api.example.com", "auth": "none" });
+    mount.write("services/web", web).await.unwrap();
+    mount.handle(Operation::Update, "tools/docs/refresh", json!({})).await.unwrap();
+    let given = format!("{{\"a\":\"x\",\"b\":{}}}", filler(BYTES));
+    let field = if path.starts_with("proxy") { "query" } else { "arguments" };
+    let outcome = mount.handle(Operation::Update, path, json!({ field: given })).await;
+    // What isn't refused for its form is sent once.
+    let is_call = path.starts_with("call");
+    assert_eq!((outcome.is_ok(), server.count("tools/call")), (is_call, usize::from(is_call)));
 }
 
 /// Lists, approves and shows all that a server offers.
@@ -116,12 +140,24 @@ async fn all_forms() {
     grown.push(("batch", peak()));
     list(filler(BYTES)).await;
     grown.push(("page", peak()));
+    for path in ["prompts/docs/p", "call/docs/t", "proxy/web/GET"] {
+        ask(path).await;
+        grown.push((path, peak()));
+    }
     // As many values as are taken.
     let definition =
         |n| format!("{{\"name\":\"t{n}\",\"inputSchema\":{{}},\"x\":{}}}", filler(64 << 10));
     let definitions: Vec<String> = (0..8).map(definition).collect();
     list(format!("[{}]", definitions.join(","))).await;
     grown.push(("list", peak()));
+    let input = format!(
+        "{{\"properties\":{{\"a\":{{\"type\":\"string\",\"x-mcp-header\":\"A\"}}}},\"examples\":{}}}",
+        filler(63 << 10)
+    );
+    let definition = |n| format!("{{\"name\":\"t{n}\",\"inputSchema\":{input}}}");
+    let definitions: Vec<String> = (0..24).map(definition).collect();
+    list(format!("[{}]", definitions.join(","))).await;
+    grown.push(("annotated", peak()));
     println!("peak {} of {grown:?}", peak());
 }
 
@@ -136,11 +172,3 @@ fn hostile_json_takes_memory_by_its_length_alone() {
     let peak = text.split("peak ").nth(1).unwrap().split(' ').next().unwrap();
     assert!(peak.parse::<usize>().unwrap() < MOST, "{text}");
 }
-    let input = format!(
-        "{{\"properties\":{{\"a\":{{\"type\":\"string\",\"x-mcp-header\":\"A\"}}}},\"examples\":{}}}",
-        filler(63 << 10)
-    );
-    let definition = |n| format!("{{\"name\":\"t{n}\",\"inputSchema\":{input}}}");
-    let definitions: Vec<String> = (0..24).map(definition).collect();
-    list(format!("[{}]", definitions.join(","))).await;
-    grown.push(("annotated", peak()));
