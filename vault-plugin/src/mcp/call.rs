@@ -176,6 +176,9 @@ async fn pipeline(
     let session = session.as_deref();
     match &answered {
         Ok(_) => engine.note(&snapshot.service_id, credential, Outcome::Answered),
+        Err(trouble) if called && trouble.is_of_the_call() => {
+            engine.note(&snapshot.service_id, credential, Outcome::Answered);
+        }
         Err(trouble) => trouble.note(engine, &snapshot, credential),
     }
     let (clean, was_refused) = match answered {

@@ -132,6 +132,17 @@ impl Trouble {
 
     /// Remembers what it says about the service and its credential.
     pub(super) fn note(
+    /// Whether a call alone may have brought it about, so that it says nothing against the service.
+    pub(super) fn is_of_the_call(&self) -> bool {
+        match self {
+            Self::Status(refusal) => {
+                refusal.status.is_client_error() && refusal.status != StatusCode::UNAUTHORIZED
+            }
+            Self::Asked(_) => true,
+            Self::Egress(_) | Self::NotMcp(_) | Self::Failure(_) => false,
+        }
+    }
+
         &self,
         engine: &Engine,
         snapshot: &Snapshot,
