@@ -365,6 +365,8 @@ fn is_about_the_protocol(status: StatusCode) -> bool {
         StatusCode::TOO_MANY_REQUESTS,
     ];
     status.is_client_error() && !about_the_caller.contains(&status)
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
 }
 
 /// Whether the server knew which request it answered.

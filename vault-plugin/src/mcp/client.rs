@@ -113,7 +113,8 @@ impl<'c> Client<'c> {
     /// Finds out how the server is spoken to, and opens a session if it wants one: `who`'s, or without
     /// one and when there are too many, one for this call alone, which ends with what this gives.
     pub(super) async fn open(&self, who: Option<&str>) -> Result<Opened, Trouble> {
-        if let Era::Stateless(hello) = self.era().await? {
+        let (era, is_news) = self.era().await?;
+        if let Era::Stateless(hello) = era {
             let revision = Revision::STATELESS;
             let framing = Framing::of(revision);
             return Ok(Opened { framing, revision, hello, slot: None, _parting: None });
@@ -126,6 +127,10 @@ impl<'c> Client<'c> {
             }
             Some(slot) => (self.session(slot).await?, None),
         };
+        if is_news {
+            // Also with a session of before: it isn't asked for again with each call.
+            self.snapshot.mcp.era.set(Era::Handshake);
+        }
         let (revision, hello) = (session.revision, Arc::clone(&session.hello));
         let framing = Framing::in_session(session);
         Ok(Opened { framing, revision, hello, slot, _parting: parting })

@@ -63,7 +63,7 @@ impl Remembered {
         (when.elapsed() < REMEMBERED).then(|| era.clone())
     }
 
-    fn set(&self, era: Era) {
+    pub(super) fn set(&self, era: Era) {
         *self.era.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), era));
     }
 
@@ -89,17 +89,18 @@ impl Client<'_> {
     /// How the server is spoken to.
     ///
     /// A server from before the stateless revision answers the question with whatever it has for an
-    /// unknown method, so all that isn't an answer means a handshake; so does silence. That is
-    /// remembered once a handshake has come about.
-    pub(super) async fn era(&self) -> Result<Era, Trouble> {
+    /// unknown method, so all that isn't an answer means a handshake; so does silence. Whether that is
+    /// to be remembered, once there is a session, is given beside it.
+    pub(super) async fn era(&self) -> Result<(Era, bool), Trouble> {
         let remembered = &self.snapshot.mcp.era;
         if let Some(era) = remembered.get() {
-            return Ok(era);
+            return Ok((era, false));
         }
         let asking = timeout_at(self.deadline, remembered.asking.lock()).await;
         let _asking = asking.map_err(|_| self.no_time())?;
         if let Some(era) = remembered.get() {
-            return Ok(era);
+            return Ok((era, false));
+        let handshake = Ok((Era::Handshake, true));
         }
         let request = Request::new("server/discover").at_most(HELLO_BYTES);
         let framing = Framing::of(Revision::STATELESS);
@@ -112,18 +113,18 @@ impl Client<'_> {
         }
         match answered {
             Ok(answered) => match answered.reply {
-                Reply::Error(_) => Ok(Era::Handshake),
+                Reply::Error(_) => handshake,
                 Reply::Result(text) => {
                     let text = self.cleaned(text).await?;
                     let supported = serde_json::from_str::<Discovered>(&text)
                         .map(|discovered| discovered.supported_versions)
                         .unwrap_or_default();
                     if !supported.iter().any(|one| one == Revision::STATELESS.as_str()) {
-                        return Ok(Era::Handshake);
+                        return handshake;
                     }
                     let era = Era::Stateless(Arc::new(hello(&text)));
                     remembered.set(era.clone());
-                    Ok(era)
+                    Ok((era, false))
                 }
             },
             Err(Trouble::Egress(error)) if !error.sent() => Err(error.into()),
@@ -131,7 +132,7 @@ impl Client<'_> {
             Err(Trouble::Status(refusal)) if refusal.status == http::StatusCode::UNAUTHORIZED => {
                 Err(Trouble::Status(refusal))
             }
-            Err(Trouble::Egress(_) | Trouble::Status(_) | Trouble::NotMcp(_)) => Ok(Era::Handshake),
+            Err(Trouble::Egress(_) | Trouble::Status(_) | Trouble::NotMcp(_)) => handshake,
         }
     }
 
@@ -183,7 +184,6 @@ impl Client<'_> {
             Value::Object(serde_json::Map::new()),
         );
         self.tell(initialized, "notifications/initialized", &session).await?;
-        self.snapshot.mcp.era.set(Era::Handshake);
         Ok((session, parting))
     }
 }

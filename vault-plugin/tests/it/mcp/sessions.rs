@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::messages::{answer, ask, contents, mount, told};
-use super::server::{Answer, McpServer, Seen, Then, handshake};
-use crate::mount::refusal;
+use super::server::{Answer, McpServer, Seen, Then, handshake, result};
+use crate::mount::{Mount, refusal};
 
 #[tokio::test]
 async fn a_session_is_the_callers_own_and_is_opened_once() {
@@ -102,6 +102,79 @@ async fn who_leaves_ends_the_stream_and_says_so() {
     .await;
     let mount = mount(&server, json!({})).await;
     let leaving = async {
+/// A server with sessions that refuses some resources.
+async fn refusing() -> McpServer {
+    let sessions = AtomicUsize::new(0);
+    McpServer::start(move |seen| {
+        let is_new = usize::from(seen.method() == "initialize");
+        let number = sessions.fetch_add(is_new, Ordering::Relaxed) + is_new;
+        handshake(seen, number).unwrap_or_else(|| match seen.message["params"]["uri"].as_str() {
+            Some("docs://large") => Answer::new(413, "text/plain", "too much"),
+            Some("docs://odd") => Answer::new(400, "text/plain", "no such session"),
+            _ => Answer::json(200, &contents(seen, seen.header("mcp-session-id"))),
+        })
+    })
+    .await
+}
+
+async fn read(mount: &Mount, uri: &str) -> Value {
+    let read = mount.handle(Operation::Update, "resources/docs", json!({ "uri": uri })).await;
+    read.unwrap().as_data().unwrap()["rpc_error"]["code"].clone()
+}
+
+#[tokio::test]
+async fn what_one_agent_is_refused_costs_no_other_one_a_question() {
+    let server = refusing().await;
+    let mut mount = mount(&server, json!({})).await;
+    let ask_as = async |mount: &mut Mount, who: &str| {
+        mount.caller.entity_id = who.to_owned();
+        told(&answer(mount).await)
+    };
+    assert_eq!(ask_as(&mut mount, "ada").await, "s-1");
+    assert_eq!(ask_as(&mut mount, "bob").await, "s-2");
+    // Too much of one call is nothing new about the server.
+    assert_eq!(read(&mount, "docs://large").await, 413);
+    assert_eq!(ask_as(&mut mount, "ada").await, "s-1");
+    assert_eq!(server.count("server/discover"), 1);
+    // That may be: it is asked once more, and not with each call of those who have a session.
+    mount.caller.entity_id = "bob".into();
+    assert_eq!(read(&mount, "docs://odd").await, 400);
+    for _ in 0..3 {
+        assert_eq!(ask_as(&mut mount, "ada").await, "s-1");
+    }
+    assert_eq!(server.count("server/discover"), 2);
+}
+
+#[tokio::test]
+async fn no_session_is_left_open_at_the_server() {
+    let closed = async |server: &McpServer, id: &str| {
+        server.until(|seen| seen.http_method == "DELETE" && seen.header("mcp-session-id") == id).await;
+    };
+    let server = refusing().await;
+    let mount = mount(&server, json!({})).await;
+    // One that a call has put in doubt.
+    assert_eq!(read(&mount, "docs://odd").await, 400);
+    closed(&server, "s-1").await;
+    // Those of a definition that has changed.
+    assert_eq!(told(&answer(&mount).await), "s-2");
+    mount.write("services/docs", json!({ "description": "Other" })).await.unwrap();
+    closed(&server, "s-2").await;
+    assert_eq!(told(&answer(&mount).await), "s-3");
+    // One of a revision that nobody speaks.
+    let server = McpServer::start(|seen| match seen.method() {
+        "initialize" => {
+            let hello = result(seen, json!({ "protocolVersion": "1999-12-31" }));
+            hello.with("mcp-session-id", "s-old")
+        }
+        _ => handshake(seen, 1).unwrap(),
+    })
+    .await;
+    let mount = self::mount(&server, json!({})).await;
+    let text = refusal(ask(&mount).await);
+    assert!(text.contains("speaks none of the revisions"), "{text}");
+    closed(&server, "s-old").await;
+}
+
         server.until(|seen| seen.method() == "resources/read").await;
     };
     tokio::select! {
