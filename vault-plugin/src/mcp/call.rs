@@ -3,8 +3,8 @@
 //!
 //! The call itself is sent once. There is one exception, which the protocol makes safe: a server that
 //! answers 404 to a session's id has ended the session and looked at nothing else (MCP 2025-11-25,
-//! session management), so the call goes out once more in a new one. One that answers with an error of
-//! the call itself has looked at it, whatever its status.
+//! session management), so the call goes out once more in a new one. One that names the call in its
+//! answer has looked at it, whatever the status and the form.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use vault_sdk::{Call, Fields, Given, Response};
 
 use super::client::{self, Answered, Client, Opened, Reply, bound};
 use super::cut::Shape;
-use super::headers::mirrored;
 use super::definition::MAX_URI;
-use super::listing::{code_of, not_mcp};
-use super::message::Request;
+use super::headers::mirrored;
+use super::listing::not_mcp;
+use super::message::{Request, code_of};
 use super::result::{self, Fit, McpAnswer};
 use super::session::Session;
 use super::trouble::Trouble;
@@ -72,10 +72,10 @@ pub async fn call_tool(engine: Arc<Engine>, call: Call) -> Result<Response, Erro
 pub async fn read_resource(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     made(engine, call, "resources/read", "", |fields| match fields.text("uri") {
         "" => Err(Failure::invalid("uri is missing: which resource to read. Nothing was sent")),
-        uri => Ok(Asked::Resource { uri: uri.to_owned() }),
         uri if uri.chars().nth(MAX_URI).is_some() => Err(Failure::invalid(format!(
             "uri has over {MAX_URI} characters, as none has that can be approved. Nothing was sent"
         ))),
+        uri => Ok(Asked::Resource { uri: uri.to_owned() }),
     })
     .await
 }
@@ -226,14 +226,14 @@ async fn wanted(
     asked: Asked,
 ) -> Result<Wanted, Error> {
     let none = http::HeaderMap::new;
-    Ok(match asked {
-        Asked::Tool { segment, arguments } => {
-            let tool = trust::executable(engine, &call.storage, snapshot, &segment).await?;
     // Before anything of that length is looked at.
     let fits = |arguments: &RawValue| policy::fits(arguments.get().len(), &snapshot.service);
+    Ok(match asked {
+        Asked::Tool { segment, arguments } => {
+            fits(&arguments)?;
+            let tool = trust::executable(engine, &call.storage, snapshot, &segment).await?;
             let mirrored = tool.mirror.map_or_else(none, |mirror| mirrored(&mirror, &arguments));
             let request = Request::new("tools/call")
-            fits(&arguments)?;
                 .of("name", &tool.upstream_name)
                 .with_raw("arguments", arguments);
             let name = tool.upstream_name;
@@ -247,10 +247,10 @@ async fn wanted(
             Wanted { named: Named::Resource, name: uri, shape, request, mirrored: none() }
         }
         Asked::Prompt { segment, arguments } => {
+            fits(&arguments)?;
             let name = trust::promptable(engine, &call.storage, snapshot, &segment).await?;
             let request =
                 Request::new("prompts/get").of("name", &name).with_raw("arguments", arguments);
-            fits(&arguments)?;
             let shape = Shape::Prompt;
             Wanted { named: Named::Prompt, name, shape, request, mirrored: none() }
         }
@@ -362,16 +362,22 @@ fn is_about_the_protocol(status: StatusCode) -> bool {
         StatusCode::UNAUTHORIZED,
         StatusCode::PAYMENT_REQUIRED,
         StatusCode::FORBIDDEN,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         StatusCode::TOO_MANY_REQUESTS,
     ];
     status.is_client_error() && !about_the_caller.contains(&status)
-        StatusCode::PAYLOAD_TOO_LARGE,
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
 }
 
-/// Whether the server knew which request it answered.
+/// Whether the server has looked at the call, or may have.
 fn names_the_call(answered: &Result<Answered, Trouble>) -> bool {
-    answered.as_ref().is_ok_and(|answered| !answered.is_unread)
+    match answered {
+        Ok(answered) => answered.names_request,
+        Err(Trouble::Status(refusal)) => refusal.names_request,
+        Err(
+            Trouble::Egress(_) | Trouble::NotMcp(_) | Trouble::Asked(_) | Trouble::Failure(_),
+        ) => true,
+    }
 }
 
 /// Invalid params (JSON-RPC 2.0, section 5.1): the server understood.

@@ -93,8 +93,8 @@ pub(super) enum Reply {
 /// An answer with what came beside it.
 pub(super) struct Answered {
     pub(super) reply: Reply,
-    /// Whether it is an error that doesn't say of which request.
-    pub(super) is_unread: bool,
+    /// Whether the server knew which request it answered.
+    pub(super) names_request: bool,
     pub(super) status: StatusCode,
     pub(super) session_id: Option<HeaderValue>,
 }
@@ -160,13 +160,13 @@ impl<'c> Client<'c> {
             id.set_sensitive(true);
             id
         });
-        let (reply, is_unread) = if status.is_success() && is_event_stream(answering.headers()) {
+        let (reply, names_request) = if status.is_success() && is_event_stream(answering.headers()) {
             let mut asks = Vec::new();
             let read = self.stream(&mut answering, request, framing, deadline, &mut asks).await;
             match read {
                 Ok(reply) => {
                     answering.done();
-                    (reply, false)
+                    (reply, true)
                 }
                 // Whatever became of the stream, this is why.
                 Err(_) if !asks.is_empty() => return Err(Trouble::Asked(asks)),
@@ -175,7 +175,7 @@ impl<'c> Client<'c> {
         } else {
             self.whole(answering, request, deadline).await?
         };
-        Ok(Answered { reply, is_unread, status, session_id })
+        Ok(Answered { reply, names_request, status, session_id })
     }
 
     /// Sends a message that wants no answer.
@@ -194,7 +194,8 @@ impl<'c> Client<'c> {
         if status.is_success() {
             return Ok(());
         }
-        Err(Trouble::Status(HttpRefusal { status, body: None, retry_after: None }))
+        let refusal = HttpRefusal { status, body: None, retry_after: None, names_request: true };
+        Err(Trouble::Status(refusal))
     }
 
     /// Takes the credential out of a text of the server's that isn't the answer itself.
@@ -344,7 +345,7 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// Reads an answer that is no stream; tells whether it is an error that names no request.
+    /// Reads an answer that is no stream; tells whether it names the request, or may.
     async fn whole(
         &self,
         answering: Answering,
@@ -358,7 +359,9 @@ impl<'c> Client<'c> {
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
         let most = if status.is_success() { self.wire_bytes(request) } else { REFUSAL_READ };
-        let refusal = |body| Trouble::Status(HttpRefusal { status, body, retry_after });
+        let refusal = |body, names_request| {
+            Trouble::Status(HttpRefusal { status, body, retry_after, names_request })
+        };
         let body = match answering.whole(&self.limits(deadline, most)).await {
             Ok(response) => response.body,
             Err(
@@ -366,24 +369,30 @@ impl<'c> Client<'c> {
                 | EgressError::Undecodable {
                     kind: Undecodable::Unknown | Undecodable::Multiple | Undecodable::Broken,
                 },
-            ) if !status.is_success() => return Err(refusal(None)),
+            ) if !status.is_success() => return Err(refusal(None, true)),
             Err(error) => return Err(error.into()),
         };
+        let names_request = status.is_success() || message::names(&body, request.id);
+        let refusal = |body: Bytes| refusal(String::from_utf8(body.into()).ok(), names_request);
+        if status == StatusCode::UNAUTHORIZED {
+            // Whatever its form: it is about the credential.
+            return Err(refusal(body));
+        }
         let parsed = message::parse(&body, request.id);
         let is_json_rpc = parsed.is_ok();
         let answer = parsed.into_iter().flatten().find_map(|message| match message {
-            Message::Result(result) => Some((Reply::Result(result), false)),
-            Message::Error(error) => Some((Reply::Error(error), false)),
-            Message::Unread(error) => Some((Reply::Error(error), true)),
+            Message::Result(result) => Some(Reply::Result(result)),
+            Message::Error(error) => Some(Reply::Error(error)),
+            // It may be a gateway's: the server is still at it, or is done.
+            Message::Unread(_) if status.is_server_error() => None,
+            Message::Unread(error) => Some(Reply::Error(error)),
             Message::Request(_) | Message::Other => None,
         });
         match answer {
-            Some(answer @ (Reply::Error(_), _)) => Ok(answer),
-            Some(answer @ (Reply::Result(_), _)) if status.is_success() => Ok(answer),
-            Some((Reply::Result(_), _)) | None if !status.is_success() => {
-                Err(refusal(String::from_utf8(body.into()).ok()))
-            }
-            Some((Reply::Result(_), _)) | None => Err(Trouble::NotMcp(match is_json_rpc {
+            Some(error @ Reply::Error(_)) => Ok((error, names_request)),
+            Some(result @ Reply::Result(_)) if status.is_success() => Ok((result, names_request)),
+            Some(Reply::Result(_)) | None if !status.is_success() => Err(refusal(body)),
+            Some(Reply::Result(_)) | None => Err(Trouble::NotMcp(match is_json_rpc {
                 true => "it is no answer to what was asked",
                 false if body.is_empty() => "it is empty",
                 false => "it isn't JSON-RPC",

@@ -11,8 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{Answered, Client, Framing, Reply, Server};
-use super::listing::code_of;
-use super::message::{self, Request, Revision};
+use super::message::{self, Request, Revision, code_of};
 use super::parting::Parting;
 use super::raw::{self, few_fields};
 use super::sanitise;
@@ -100,8 +99,8 @@ impl Client<'_> {
         let _asking = asking.map_err(|_| self.no_time())?;
         if let Some(era) = remembered.get() {
             return Ok((era, false));
-        let handshake = Ok((Era::Handshake, true));
         }
+        let handshake = Ok((Era::Handshake, true));
         let request = Request::new("server/discover").at_most(HELLO_BYTES);
         let framing = Framing::of(Revision::STATELESS);
         let until = self.deadline.min(Instant::now() + PROBE);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, Opened, Reply, Server, bound};
 use super::era::INSTRUCTIONS_BYTES;
-use super::message::Request;
+use super::message::{Request, code_of};
 use super::raw;
 use super::trouble::Trouble;
 use crate::engine::{Engine, Outcome, Snapshot};
@@ -232,12 +232,3 @@ impl List<'_> {
 
 /// JSON-RPC 2.0, section 5.1.
 const METHOD_NOT_FOUND: i64 = -32601;
-
-/// The code of an error.
-pub(super) fn code_of(error: &str) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct Error {
-        code: i64,
-    }
-    serde_json::from_str::<Error>(error).ok().map(|error| error.code)
-}

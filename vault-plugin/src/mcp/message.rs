@@ -285,6 +285,8 @@ fn message(envelope: &Envelope<'_>, id: u64) -> Result<Message, NotJsonRpc> {
             }),
         },
         (None, Some(result), None) if is_ours => Message::Result(result.get().to_owned()),
+        // Gateways and authorization servers have an `error` in their own JSON too.
+        (None, None, Some(error)) if code_of(error.get()).is_none() => return Err(NotJsonRpc),
         (None, None, Some(error)) if is_ours => Message::Error(error.get().to_owned()),
         // A server that couldn't read the request doesn't know its id (JSON-RPC 2.0, section 5).
         (None, None, Some(error)) if envelope.id.is_none() => {
@@ -293,6 +295,32 @@ fn message(envelope: &Envelope<'_>, id: u64) -> Result<Message, NotJsonRpc> {
         (None, Some(_), None) | (None, None, Some(_)) => Message::Other,
         (_, _, _) => return Err(NotJsonRpc),
     })
+}
+
+/// Whether a text of the server has our request's id, in whatever else: as a number or as text, with
+/// anything beside it, and even where what follows is broken.
+pub(super) fn names(text: &[u8], id: u64) -> bool {
+    let (text, id) = (String::from_utf8_lossy(text), id.to_string());
+    let mut is_named = false;
+    let mut look = |message: &str| {
+        raw::fields(message, |field, value| {
+            let is_id = || value.get() == id || raw::text(value).is_some_and(|text| text == id);
+            is_named |= field == "id" && is_id();
+            ControlFlow::Continue(())
+        })
+    };
+    look(&text);
+    raw::items(&text, |message| {
+        look(message.get());
+        ControlFlow::Continue(())
+    });
+    is_named
+}
+
+/// The code of an error; `None` for what is no error of JSON-RPC (2.0, section 5.1: an object with an
+/// integer there).
+pub(super) fn code_of(error: &str) -> Option<i64> {
+    raw::few_fields(error)?.get("code")?.get().parse().ok()
 }
 
 fn is_id(id: &RawValue) -> bool {
@@ -375,7 +403,7 @@ mod tests {
         for other in [
             r#"{"jsonrpc":"2.0","id":8,"result":{}}"#,
             r#"{"jsonrpc":"2.0","id":"7","result":{}}"#,
-            r#"{"jsonrpc":"2.0","id":8,"error":{}}"#,
+            r#"{"jsonrpc":"2.0","id":8,"error":{"code":1}}"#,
             r#"{"jsonrpc":"2.0","result":{}}"#,
             r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{}}"#,
         ] {
@@ -391,11 +419,33 @@ mod tests {
             r#"{"id":7,"result":null}"#,
             r#"{"id":7,"result":{},"error":{}}"#,
             r#"{"id":7,"result":{},"result":{}}"#,
+            r#"{"error":"invalid_token","error_description":"expired"}"#,
+            r#"{"error":{"message":"no"}}"#,
+            r#"{"id":7,"error":{"code":"-32600"}}"#,
+            r#"{"id":7,"error":[-32600]}"#,
             "{\"id\":7,\"result\":{\"a\":\"\u{0}\"}}",
         ] {
             assert_eq!(one(broken), Err(NotJsonRpc), "{broken}");
         }
         assert_eq!(parse(b"{\"id\":7,\"result\":{\"a\":\"\xff\"}}", 7), Err(NotJsonRpc));
+    }
+
+    #[test]
+    fn an_answer_names_the_request_in_any_form() {
+        for named in [
+            r#"{"id":7,"error":{"code":1}}"#,
+            r#"{"result":{},"id":"7"}"#,
+            r#"{"id":7,"error":"gone","x":"#,
+            r#"[{"method":"x"},{"id":"\u0037","result":{}}]"#,
+        ] {
+            assert!(names(named.as_bytes(), 7), "{named}");
+        }
+        for other in
+            ["", "7", r#"{"id":null}"#, r#"{"id":"server-error"}"#, r#"{"a":{"id":7}}"#, "[7]"]
+        {
+            assert!(!names(other.as_bytes(), 7), "{other}");
+        }
+        assert!(names(b"{\"id\":7,\"result\":\"\xff\"}", 7));
     }
 
     #[test]

@@ -123,7 +123,7 @@ pub(super) async fn refusal(
     session: Option<&Session>,
     refusal: HttpRefusal,
 ) -> Result<Clean, Trouble> {
-    let HttpRefusal { status, body, retry_after } = refusal;
+    let HttpRefusal { status, body, retry_after, names_request: _ } = refusal;
     let reason = status.canonical_reason().unwrap_or("without a reason");
     let error = json!({
         "code": status.as_u16(),

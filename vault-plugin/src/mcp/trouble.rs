@@ -18,6 +18,8 @@ pub(super) struct HttpRefusal {
     pub(super) body: Option<String>,
     /// When to come again, as the server said it.
     pub(super) retry_after: Option<String>,
+    /// Whether the server says, or may say, which request it refuses.
+    pub(super) names_request: bool,
 }
 
 /// Why there is no answer. It says nothing of whether the message could have had an effect: that
@@ -130,8 +132,6 @@ impl Trouble {
         }
     }
 
-    /// Remembers what it says about the service and its credential.
-    pub(super) fn note(
     /// Whether a call alone may have brought it about, so that it says nothing against the service.
     pub(super) fn is_of_the_call(&self) -> bool {
         match self {
@@ -143,6 +143,8 @@ impl Trouble {
         }
     }
 
+    /// Remembers what it says about the service and its credential.
+    pub(super) fn note(
         &self,
         engine: &Engine,
         snapshot: &Snapshot,

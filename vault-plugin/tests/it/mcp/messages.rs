@@ -132,7 +132,7 @@ async fn every_form_of_an_answer_is_read_to_the_answer() {
 #[tokio::test]
 async fn what_is_no_answer_is_an_unknown_outcome_and_never_asked_for_twice() {
     type Form = fn(&Seen) -> Answer;
-    let forms: [(&str, Form, &str); 11] = [
+    let forms: [(&str, Form, &str); 13] = [
         ("accepted", |_| Answer::new(202, "text/plain", ""), "outcome_unknown"),
         ("a page", |_| Answer::new(200, "text/html", "<html>"), "outcome_unknown"),
         ("broken JSON", |_| Answer::new(200, "application/json", "{\"id\":"), "outcome_unknown"),
@@ -161,6 +161,16 @@ async fn what_is_no_answer_is_an_unknown_outcome_and_never_asked_for_twice() {
             "outcome_unknown",
         ),
         ("a failure", |_| Answer::new(500, "text/html", "<html>"), "outcome_unknown"),
+        (
+            "a gateway's failure",
+            |_| Answer::json(504, &json!({ "error": "Gateway Timeout" })),
+            "outcome_unknown",
+        ),
+        (
+            "a gateway's error, which names no request",
+            |_| Answer::json(502, &json!({ "id": null, "error": { "code": -32603 } })),
+            "outcome_unknown",
+        ),
         (
             "compressed events",
             |_| Answer::events("data").with("content-encoding", "gzip"),
@@ -283,11 +293,16 @@ async fn the_credential_is_taken_out_of_whatever_comes_back() {
 
 #[tokio::test]
 async fn a_refused_credential_is_named() {
-    for greets in [true, false] {
+    type Form = fn(&Seen) -> Answer;
+    let forms: [Form; 3] = [
+        |_| Answer::new(401, "text/plain", "no"),
+        |_| Answer::json(401, &json!({ "error": "invalid_token", "error_description": "old" })),
+        |seen| error(401, seen, -32001),
+    ];
+    for (greets, form) in forms.into_iter().flat_map(|form| [(true, form), (false, form)]) {
         let server = McpServer::start(move |seen| {
-            stateless(seen)
-                .filter(|_| greets)
-                .unwrap_or_else(|| Answer::new(401, "text/plain", "no").with("retry-after", "7"))
+            let greeting = stateless(seen).filter(|_| greets);
+            greeting.unwrap_or_else(|| form(seen).with("retry-after", "7"))
         })
         .await;
         let mount = mount(&server, json!({})).await;
@@ -299,21 +314,6 @@ async fn a_refused_credential_is_named() {
     }
 }
 
-#[tokio::test]
-async fn a_server_that_changed_is_asked_again_and_nothing_repeated() {
-    let old = Arc::new(AtomicUsize::new(0));
-    let is_old = Arc::clone(&old);
-    let server = McpServer::start(move |seen| {
-        if is_old.load(Ordering::Relaxed) == 0 {
-            return stateless(seen)
-                .unwrap_or_else(|| Answer::json(200, &contents(seen, "stateless")));
-        }
-        handshake(seen, 1).unwrap_or_else(|| match seen.header("mcp-session-id") {
-            "" => error(400, seen, -32000),
-            _ => Answer::json(200, &contents(seen, "session")),
-        })
-    })
-    .await;
 #[tokio::test]
 async fn what_a_call_brings_about_says_nothing_against_the_service() {
     type Form = fn(&Seen) -> Answer;
@@ -357,6 +357,21 @@ async fn what_is_too_long_is_refused_before_anything_is_made_of_it() {
     assert!(text.contains("no operator has approved"), "{text}");
 }
 
+#[tokio::test]
+async fn a_server_that_changed_is_asked_again_and_nothing_repeated() {
+    let old = Arc::new(AtomicUsize::new(0));
+    let is_old = Arc::clone(&old);
+    let server = McpServer::start(move |seen| {
+        if is_old.load(Ordering::Relaxed) == 0 {
+            return stateless(seen)
+                .unwrap_or_else(|| Answer::json(200, &contents(seen, "stateless")));
+        }
+        handshake(seen, 1).unwrap_or_else(|| match seen.header("mcp-session-id") {
+            "" => error(400, seen, -32000),
+            _ => Answer::json(200, &contents(seen, "session")),
+        })
+    })
+    .await;
     let mount = mount(&server, json!({})).await;
     assert_eq!(told(&answer(&mount).await), "stateless");
     old.store(1, Ordering::Relaxed);
