@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Snapshot;
+use crate::mcp::session::close_all;
 use crate::name::Name;
 
 /// What the redactors of all snapshots of a mount may take, in bytes. A snapshot that was put away
@@ -43,12 +44,14 @@ impl Kept {
         self.snapshots.retain(|name, (snapshot, _)| {
             let kept = keep(name, snapshot);
             if !kept {
+                close_all(snapshot);
                 *bytes -= snapshot.weight;
             }
             kept
         });
     }
 
+    /// Says nothing to MCP servers: the settings may forbid that now.
     pub(super) fn clear(&mut self) {
         self.snapshots.clear();
         self.bytes = 0;
@@ -56,6 +59,7 @@ impl Kept {
 
     fn remove(&mut self, name: &Name) {
         if let Some((snapshot, _)) = self.snapshots.remove(name) {
+            close_all(&snapshot);
             self.bytes -= snapshot.weight;
         }
     }

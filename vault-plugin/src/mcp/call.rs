@@ -310,9 +310,12 @@ impl Conversation<'_> {
                 opened.framing.session.as_ref().is_some_and(|session| session.id.is_some());
             if refused == Some(StatusCode::NOT_FOUND) && in_session {
                 client::lost(&opened).await;
-                if !names_the_call(&answered) && std::mem::take(&mut is_first) {
-                    self.called = false;
-                    continue;
+                if !names_the_call(&answered) {
+                    opened.framing.session.iter().for_each(|session| session.forgo());
+                    if std::mem::take(&mut is_first) {
+                        self.called = false;
+                        continue;
+                    }
                 }
             }
             if refused.is_some_and(is_about_the_protocol) && !is_about_arguments(&answered) {

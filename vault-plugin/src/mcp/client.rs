@@ -229,11 +229,14 @@ impl<'c> Client<'c> {
         self.outbound(Method::POST, "notifications/cancelled", None, framing, body).map(Some)
     }
 
-    /// The message that ends a session (MCP 2025-11-25, session management), if it has a name.
-    pub(super) fn closing(&self, session: &Session) -> Result<Option<OutboundRequest>, Failure> {
-        let Some(id) = &session.id else { return Ok(None) };
-        let framing = Framing { revision: Some(session.revision), ..Framing::default() };
-        self.message(Method::DELETE, "", None, &framing, Some(id), Bytes::new()).map(Some)
+    /// The message that ends a session (MCP 2025-11-25, session management), by its name.
+    pub(super) fn closing(
+        &self,
+        id: &HeaderValue,
+        revision: Option<Revision>,
+    ) -> Result<OutboundRequest, Failure> {
+        let framing = Framing { revision, ..Framing::default() };
+        self.message(Method::DELETE, "", None, &framing, Some(id), Bytes::new())
     }
 
     /// A last word in this call's place.
@@ -415,14 +418,14 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Ends a session at the server, if there is a place for it now: a server forgets sessions by itself too.
-pub(super) async fn close(snapshot: &Arc<Snapshot>, session: &Session) {
+pub(super) async fn close(snapshot: &Arc<Snapshot>, id: &HeaderValue, revision: Revision) {
     let service = &snapshot.service;
     let Kind::Mcp(mcp) = &service.kind else { return };
     let Ok(passage) = policy::admit(None, 0, service, mcp, &snapshot.places) else { return };
     let Ok(credential) = bound(snapshot) else { return };
     let deadline = Instant::now() + ASIDE;
     let client = Client { snapshot, passage: &passage, credential, request_id: "", deadline };
-    if let Ok(Some(outbound)) = client.closing(session) {
+    if let Ok(outbound) = client.closing(id, Some(revision)) {
         send_aside(snapshot, outbound).await;
     }
 }

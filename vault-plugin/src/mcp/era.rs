@@ -146,7 +146,7 @@ impl Client<'_> {
         if let Some(parting) = parting {
             parting.forgo();
         }
-        let session = Arc::new(session);
+        let session = Arc::new(session.kept_by(self.snapshot));
         *held = Some(Arc::clone(&session));
         Ok(session)
     }
@@ -160,24 +160,24 @@ impl Client<'_> {
             .with("capabilities", serde_json::json!({}))
             .with("clientInfo", message::client_info());
         let answered = self.ask_until(&request, &Framing::default(), self.deadline).await?;
-        let text = match answered.reply {
-            Reply::Result(text) => self.cleaned(text).await?,
-            Reply::Error(_) => {
-                return Err(Trouble::NotMcp("it refused the handshake (initialize)"));
-            }
+        let Reply::Result(text) = answered.reply else {
+            return Err(Trouble::NotMcp("it refused the handshake (initialize)"));
         };
         let revision = serde_json::from_str::<Initialized>(&text)
             .ok()
             .and_then(|initialized| Revision::parse(&initialized.protocol_version))
             .filter(|revision| !revision.is_stateless());
+        let id = answered.session_id;
+        // Whatever becomes of it: the server has a session now.
+        let closing = id.as_ref().map(|id| self.closing(id, revision)).transpose()?;
+        let parting = closing.map(|closing| self.parting(closing));
         let Some(revision) = revision else {
             return Err(Trouble::NotMcp(
                 "it speaks none of the revisions 2025-03-26 to 2026-07-28",
             ));
         };
-        let hello = Arc::new(hello(&text));
-        let session = Session { id: answered.session_id, revision, hello };
-        let parting = self.closing(&session)?.map(|closing| self.parting(closing));
+        let hello = Arc::new(hello(&self.cleaned(text).await?));
+        let session = Session::new(id, revision, hello);
         let initialized = message::notification(
             "notifications/initialized",
             Value::Object(serde_json::Map::new()),

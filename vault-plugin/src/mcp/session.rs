@@ -6,11 +6,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::time::{Instant, sleep};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::client;
 use super::era::Hello;
@@ -27,6 +29,8 @@ const SHORTEST_NAME: usize = 16;
 const CONCEALED: &str = "[redacted: session]";
 /// How long a session is kept without a call.
 const IDLE: Duration = Duration::from_secs(10 * 60);
+/// How long the sessions of one snapshot are ended, which lives until then.
+const CLOSING: Duration = Duration::from_secs(60);
 
 /// One session, agreed on.
 pub(super) struct Session {
@@ -36,6 +40,23 @@ pub(super) struct Session {
     pub(super) revision: Revision,
     /// Who answered.
     pub(super) hello: Arc<Hello>,
+    /// Where it is kept for more calls than one, if it is.
+    home: Weak<Snapshot>,
+    is_over: AtomicBool,
+}
+
+/// Whoever lets go of a kept session last ends it at the server: a call may still be in one that others
+/// have given up.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !*self.is_over.get_mut()
+            && let (Some(id), Some(home)) = (self.id.take(), self.home.upgrade())
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let revision = self.revision;
+            runtime.spawn(async move { client::close(&home, &id, revision).await });
+        }
+    }
 }
 
 impl fmt::Debug for Session {
@@ -45,6 +66,21 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
+    pub(super) fn new(id: Option<HeaderValue>, revision: Revision, hello: Arc<Hello>) -> Self {
+        Self { id, revision, hello, home: Weak::new(), is_over: AtomicBool::new(false) }
+    }
+
+    /// Has it end at the server when nobody holds it any more, as long as the snapshot lives.
+    pub(super) fn kept_by(mut self, snapshot: &Arc<Snapshot>) -> Self {
+        self.home = Arc::downgrade(snapshot);
+        self
+    }
+
+    /// Tells the server nothing about its end: the server has ended it, or is being told already.
+    pub(super) fn forgo(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
     /// Takes the session's name out of a JSON text; gives the number of places too. It is found plain, and
     /// with the escapes that JSON's writers make.
     pub(super) fn conceal(&self, mut text: String) -> (String, u32) {
@@ -79,6 +115,8 @@ pub struct Sessions(Mutex<Book>);
 struct Book {
     slots: HashMap<String, Arc<Slot>>,
     swept: bool,
+    /// Whether no more sessions are kept.
+    is_over: bool,
 }
 
 impl fmt::Debug for Sessions {
@@ -88,8 +126,8 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// The place of a caller's session, made if there is none; `None` while all are in use. A session
-    /// that had to make room for it is closed.
+    /// The place of a caller's session, made if there is none; `None` while all are in use, and once the
+    /// snapshot has left the cache. A session that had to make room for it is closed.
     pub(super) fn slot(&self, who: &str, snapshot: &Arc<Snapshot>) -> Option<Arc<Slot>> {
         let mut book = self.book();
         let (slot, put_out) = book.slot(who, Instant::now())?;
@@ -130,6 +168,9 @@ impl Book {
             return Some((Arc::clone(slot), None));
         }
         let mut put_out = None;
+        if self.is_over {
+            return None;
+        }
         if self.slots.len() >= MOST {
             let unused = self.slots.iter().filter(|(_, slot)| !is_in_use(slot));
             let oldest = unused.min_by_key(|(_, slot)| *lock(&slot.used));
@@ -170,9 +211,34 @@ fn sweep_later(snapshot: &Arc<Snapshot>) {
     });
 }
 
+/// Ends all sessions of a snapshot that another takes the place of; those in use, when their calls end.
+pub(crate) fn close_all(snapshot: &Arc<Snapshot>) {
+    let slots = {
+        let mut book = snapshot.mcp.sessions.book();
+        book.is_over = true;
+        std::mem::take(&mut book.slots)
+    };
+    let Ok(runtime) = Handle::try_current() else { return };
+    if slots.is_empty() {
+        return;
+    }
+    let snapshot = Arc::clone(snapshot);
+    runtime.spawn(async move {
+        // One after another, so that calls find their places.
+        let closing = async {
+            for slot in slots.into_values().filter(|slot| !is_in_use(slot)) {
+                close(&snapshot, &slot).await;
+            }
+        };
+        let _ = timeout(CLOSING, closing).await;
+    });
+}
+
 async fn close(snapshot: &Arc<Snapshot>, slot: &Slot) {
-    if let Some(session) = slot.session.lock().await.take() {
-        client::close(snapshot, &session).await;
+    let session = slot.session.lock().await.take();
+    if let Some((session, id)) = session.as_ref().and_then(|it| Some((it, it.id.as_ref()?))) {
+        session.forgo();
+        client::close(snapshot, id, session.revision).await;
     }
 }
 

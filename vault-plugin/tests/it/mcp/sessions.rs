@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use vault_sdk::Operation;
 
 use super::messages::{answer, ask, contents, mount, told};
 use super::server::{Answer, McpServer, Seen, Then, handshake, result};
@@ -79,29 +80,28 @@ async fn a_lost_session_is_opened_anew_and_the_call_made_once() {
 
 #[tokio::test]
 async fn an_error_that_names_the_call_is_its_answer_whatever_the_status_says() {
-    for (names_it, reads) in [(true, 1), (false, 2)] {
+    type Form = fn(&Value) -> Value;
+    let forms: [(Form, i64, usize); 6] = [
+        (|id| json!({ "id": id, "error": { "code": -32001 } }), -32001, 1),
+        (|id| json!({ "id": id, "result": { "isError": true } }), 404, 1),
+        (|id| json!({ "id": id.to_string(), "error": { "code": -32001 } }), 404, 1),
+        (|id| json!({ "id": id, "error": "no such thing" }), 404, 1),
+        // Too long to be read: nobody knows.
+        (|_| json!("x".repeat(100_000)), 404, 1),
+        (|_| json!({ "id": null, "error": { "code": -32001 } }), -32001, 2),
+    ];
+    for (form, code, reads) in forms {
         let server = McpServer::start(move |seen| {
-            handshake(seen, 1).unwrap_or_else(|| {
-                let id = if names_it { seen.message["id"].clone() } else { Value::Null };
-                let error = json!({ "code": -32001, "message": "no such thing" });
-                Answer::json(404, &json!({ "jsonrpc": "2.0", "id": id, "error": error }))
-            })
+            let refused = || Answer::json(404, &form(&seen.message["id"]));
+            handshake(seen, 1).unwrap_or_else(refused)
         })
         .await;
         let mount = mount(&server, json!({})).await;
-        assert_eq!(answer(&mount).await["rpc_error"]["code"], -32001);
-        assert_eq!(server.count("resources/read"), reads);
+        let data = answer(&mount).await;
+        assert_eq!((&data["rpc_error"]["code"], server.count("resources/read")), (&json!(code), reads));
     }
 }
 
-#[tokio::test]
-async fn who_leaves_ends_the_stream_and_says_so() {
-    let mut server = McpServer::start(|seen| {
-        handshake(seen, 1).unwrap_or_else(|| Answer::events(": hi\n\n").then(Then::Silence))
-    })
-    .await;
-    let mount = mount(&server, json!({})).await;
-    let leaving = async {
 /// A server with sessions that refuses some resources.
 async fn refusing() -> McpServer {
     let sessions = AtomicUsize::new(0);
@@ -175,6 +175,14 @@ async fn no_session_is_left_open_at_the_server() {
     closed(&server, "s-old").await;
 }
 
+#[tokio::test]
+async fn who_leaves_ends_the_stream_and_says_so() {
+    let mut server = McpServer::start(|seen| {
+        handshake(seen, 1).unwrap_or_else(|| Answer::events(": hi\n\n").then(Then::Silence))
+    })
+    .await;
+    let mount = mount(&server, json!({})).await;
+    let leaving = async {
         server.until(|seen| seen.method() == "resources/read").await;
     };
     tokio::select! {
