@@ -5,9 +5,11 @@
 //! would refuse is written in another form with the same meaning; where there is none it is relaxed,
 //! and a note in words says what was there.
 
-use std::collections::HashSet;
+mod root;
 
 use serde_json::{Map, Value, json};
+
+use self::root::{MAX_COPIED, flatten, resolve_root};
 
 type Schema = Map<String, Value>;
 
@@ -17,17 +19,18 @@ type Schema = Map<String, Value>;
 /// (anthropics/claude-code#95504) or the model's API refuse every request.
 pub(super) fn input(schema: Option<&Value>) -> (Schema, Vec<String>) {
     let mut notes = Vec::new();
+    let mut room = MAX_COPIED;
     let mut root = match schema {
         Some(Value::Object(schema)) => schema.clone(),
         Some(_) | None => Schema::new(),
     };
-    resolve_root(&mut root);
+    resolve_root(&mut root, &mut room, &mut notes);
     // The meaning that MCP gives to a schema without it (2025-11-25, basic, "JSON Schema Usage").
     if root.get("$schema").and_then(Value::as_str).is_some_and(|uri| uri.contains("2020-12")) {
         root.remove("$schema");
     }
     root.remove("$id");
-    flatten(&mut root, &mut notes);
+    flatten(&mut root, &mut room, &mut notes);
     root.insert("type".to_owned(), Value::from("object"));
     if !root.get("properties").is_some_and(Value::is_object) {
         root.insert("properties".to_owned(), json!({}));
@@ -66,180 +69,6 @@ fn local(schema: &Value) -> bool {
         Value::Array(values) => values.iter().all(local),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
     }
-}
-
-/// Puts the definition that a root refers to in the root's place.
-fn resolve_root(root: &mut Schema) {
-    for _ in 0..MAX_HOPS {
-        let target = match root.get("$ref").and_then(Value::as_str) {
-            Some(reference) => resolve(root, reference).cloned(),
-            None => return,
-        };
-        root.remove("$ref");
-        if let Some(Value::Object(target)) = target {
-            for (key, value) in target {
-                root.entry(key).or_insert(value);
-            }
-        }
-    }
-    root.remove("$ref");
-}
-
-/// What a reference within a schema points to: a JSON pointer (RFC 6901, section 6).
-fn resolve<'s>(root: &'s Schema, reference: &str) -> Option<&'s Value> {
-    let pointer = reference.strip_prefix("#/")?;
-    let mut tokens = pointer.split('/').map(|token| token.replace("~1", "/").replace("~0", "~"));
-    let first = root.get(&tokens.next()?)?;
-    tokens.try_fold(first, |value, token| value.get(token))
-}
-
-/// Takes alternatives and conditions away from a root.
-fn flatten(root: &mut Schema, notes: &mut Vec<String>) {
-    match root.remove("allOf") {
-        Some(Value::Array(parts)) if parts.len() <= MAX_PARTS => {
-            for part in parts {
-                match resolved(root, &part) {
-                    Some(part) if is_plain(&part) => merge(root, &part, true),
-                    Some(_) | None => {
-                        notes.push(format!("All calls must also satisfy {}.", cut(&part)));
-                    }
-                }
-            }
-        }
-        Some(parts @ Value::Array(_)) => notes.push(unjoined("allOf", &parts)),
-        Some(_) | None => {}
-    }
-    for keyword in ["anyOf", "oneOf"] {
-        let Some(Value::Array(alternatives)) = root.remove(keyword) else { continue };
-        let few = alternatives.iter().take(MAX_PARTS + 1);
-        let resolved = few.map(|alternative| resolved(root, alternative));
-        let resolved = resolved.collect::<Option<Vec<_>>>().unwrap_or_default();
-        let joined = 1..=MAX_PARTS;
-        if !joined.contains(&resolved.len()) || !resolved.iter().all(is_plain) {
-            notes.push(unjoined(keyword, &Value::Array(alternatives)));
-            continue;
-        }
-        let sets = resolved.iter().map(names).collect::<Vec<_>>();
-        for alternative in &resolved {
-            merge(root, alternative, false);
-        }
-        require(root, common(&resolved));
-        let which = if keyword == "oneOf" { "exactly one" } else { "at least one" };
-        let sets = sets.into_iter().filter(|set| !set.is_empty()).collect::<Vec<_>>();
-        if sets.len() > 1 {
-            let sets = shortened(sets.join("; or "));
-            notes.push(format!("Give {which} of these sets of arguments: {sets}."));
-        }
-    }
-    if let Some(condition) = root.remove("if") {
-        let mut rule = json!({ "if": condition });
-        for keyword in ["then", "else"] {
-            if let (Some(branch), Value::Object(rule)) = (root.remove(keyword), &mut rule) {
-                rule.insert(keyword.to_owned(), branch);
-            }
-        }
-        notes.push(format!("The arguments must also satisfy {}.", cut(&rule)));
-    }
-    for keyword in ["not", "enum", "const", "dependentSchemas", "dependencies"] {
-        if let Some(rule) = root.remove(keyword) {
-            let rule = json!({ keyword: rule });
-            notes.push(format!("The arguments must also satisfy {}.", cut(&rule)));
-        }
-    }
-}
-
-/// A schema as an object, its reference followed.
-fn resolved(root: &Schema, schema: &Value) -> Option<Schema> {
-    let Value::Object(schema) = schema else { return None };
-    match schema.get("$ref").and_then(Value::as_str) {
-        None => Some(schema.clone()),
-        Some(reference) => resolve(root, reference)?.as_object().cloned(),
-    }
-}
-
-/// Whether a part of a root says nothing but which properties there are.
-fn is_plain(part: &Schema) -> bool {
-    part.iter().all(|(key, value)| match &**key {
-        "properties" => value.is_object(),
-        "required" => value.is_array(),
-        "type" => value == "object",
-        "title" | "description" | "additionalProperties" | "$comment" => true,
-        _ => false,
-    })
-}
-
-/// Adds a part's properties to a root. One that both define differently may be either, or must be
-/// both.
-fn merge(root: &mut Schema, part: &Schema, all: bool) {
-    let both = if all { "allOf" } else { "anyOf" };
-    if let Some(Value::Object(more)) = part.get("properties") {
-        let properties = root.entry("properties").or_insert_with(|| json!({}));
-        if !properties.is_object() {
-            *properties = json!({});
-        }
-        for (name, schema) in more {
-            let Value::Object(properties) = &mut *properties else { continue };
-            match properties.get_mut(name) {
-                None => {
-                    properties.insert(name.clone(), schema.clone());
-                }
-                Some(present) if present == schema => {}
-                Some(Value::Object(present))
-                    if present.len() == 1 && present.get(both).is_some_and(Value::is_array) =>
-                {
-                    if let Some(Value::Array(schemas)) = present.get_mut(both)
-                        && !schemas.contains(schema)
-                    {
-                        schemas.push(schema.clone());
-                    }
-                }
-                Some(present) => *present = json!({ both: [present.take(), schema] }),
-            }
-        }
-    }
-    if all {
-        require(root, required(part));
-        if let Some(additional) = part.get("additionalProperties") {
-            root.entry("additionalProperties").or_insert_with(|| additional.clone());
-        }
-    }
-}
-
-fn required(schema: &Schema) -> Vec<String> {
-    let names = schema.get("required").and_then(Value::as_array);
-    names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-/// The names that every alternative requires.
-fn common(alternatives: &[Schema]) -> Vec<String> {
-    let mut all = alternatives.iter().map(required);
-    let first = all.next().unwrap_or_default();
-    all.fold(first, |mut common, next| {
-        let next = next.into_iter().collect::<HashSet<_>>();
-        common.retain(|name| next.contains(name));
-        common
-    })
-}
-
-fn require(root: &mut Schema, more: Vec<String>) {
-    let mut names = required(root);
-    names.extend(more);
-    let mut seen = HashSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    if !names.is_empty() {
-        root.insert("required".to_owned(), Value::from(names));
-    }
-}
-
-/// The arguments that an alternative wants, in words; those that it doesn't require stand in
-/// brackets.
-fn names(alternative: &Schema) -> String {
-    let mut names = required(alternative);
-    let required = names.iter().cloned().collect::<HashSet<_>>();
-    let properties = alternative.get("properties").and_then(Value::as_object);
-    let optional = properties.into_iter().flat_map(Map::keys).filter(|n| !required.contains(*n));
-    names.extend(optional.map(|name| format!("[{name}]")));
-    names.join(", ")
 }
 
 /// Rewrites what strict clients refuse below a root.
@@ -287,8 +116,12 @@ fn portable(schema: &mut Value) {
 /// family's requests fail (github/copilot-cli#4623).
 fn unite(keywords: &mut Schema) {
     let Some(Value::Array(types)) = keywords.get("type") else { return };
-    let mut types = types.clone();
-    types.dedup();
+    let types = types.iter().fold(Vec::new(), |mut types, kind| {
+        if types.len() < MAX_TYPES && !types.contains(kind) {
+            types.push(kind.clone());
+        }
+        types
+    });
     if let [only] = &types[..] {
         let only = only.clone();
         keywords.insert("type".to_owned(), only);
@@ -332,11 +165,6 @@ fn describe(schema: &mut Schema, note: &str) {
         Some(_) | None => note.to_owned(),
     };
     schema.insert("description".to_owned(), Value::from(text));
-}
-
-/// A note on parts that weren't joined.
-fn unjoined(keyword: &str, parts: &Value) -> String {
-    format!("The arguments must satisfy {keyword} of {}.", cut(parts))
 }
 
 /// A rule as JSON, cut to what a description can bear.
@@ -392,10 +220,8 @@ const ARRAY: [&str; 9] = [
     "unevaluatedItems",
 ];
 const STRING: [&str; 4] = ["minLength", "maxLength", "pattern", "format"];
-/// How many references in a row are followed.
-const MAX_HOPS: usize = 8;
-/// How many alternatives or parts of a root are joined: each may refer to a large definition.
-const MAX_PARTS: usize = 32;
+/// JSON Schema has no more types (2020-12, core, section 4.2.1, and validation, section 6.1.1).
+const MAX_TYPES: usize = 7;
 /// The longest rule that a note quotes, in characters.
 const MAX_RULE: usize = 500;
 /// The longest that the notes of a tool are together, in characters.

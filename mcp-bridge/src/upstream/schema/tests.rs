@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::root::MAX_PARTS;
 use super::*;
 
 fn check(schema: Value, expected: Value, notes: &[&str]) {
@@ -31,7 +32,7 @@ fn a_list_of_types_becomes_alternatives_that_mean_the_same() {
             "a": { "type": ["string", "null"], "minLength": 2, "description": "A." },
             "b": { "type": "array", "items": { "type": ["object", "null"],
                    "properties": { "x": { "type": ["integer"] } }, "required": ["x"] } },
-            "c": { "type": ["number", "string"], "minimum": 1, "enum": [1, "x"] },
+            "c": { "type": ["number", "string", "number"], "minimum": 1, "enum": [1, "x"] },
         } }),
         json!({ "type": "object", "properties": {
             "a": { "anyOf": [{ "type": "string", "minLength": 2 }, { "type": "null" }],
@@ -140,6 +141,41 @@ fn a_hostile_root_grows_neither_the_schema_nor_the_notes() {
     })));
     assert_eq!(schema["required"], all["required"]);
     assert!(notes.concat().chars().count() < 600, "{notes:?}");
+}
+
+#[test]
+fn definitions_that_lie_within_one_another_are_not_each_copied_whole() {
+    let size = |schema: &Schema| Value::Object(schema.clone()).to_string().len();
+    let leaf = json!({ "enum": vec![json!({ "": 1 }); 5_000] });
+    let within = |levels: usize| "/properties/p".repeat(levels);
+    let reference = |levels| json!({ "$ref": format!("#/$defs/a{}", within(levels)) });
+    let nested = (0..28).fold(leaf.clone(), |inner, _| json!({ "properties": { "p": inner } }));
+    let own = json!({ "q": { "type": "string" } });
+    for keyword in ["allOf", "anyOf", "oneOf"] {
+        let schema = json!({
+            "type": "object", "properties": own, "$defs": { "a": nested },
+            keyword: (0..27).map(reference).collect::<Vec<_>>(),
+        });
+        let before = schema.to_string().len();
+        let (schema, notes) = input(Some(&schema));
+        assert!(size(&schema) < before, "{keyword}: {} of {before}", size(&schema));
+        assert_eq!(schema["properties"], own, "{keyword}");
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        // One of them fits.
+        let one = json!({ keyword: [reference(1)], "$defs": { "a": nested } });
+        let (schema, notes) = input(Some(&one));
+        assert!(schema["properties"]["p"].is_object() && notes.is_empty(), "{notes:?}");
+    }
+    // A root that refers to what refers to a part of itself.
+    let deep = (0..8).rev().fold(leaf, |inner, level| {
+        let next = (0..=level).map(|level| format!("/k{level}")).collect::<String>();
+        json!({ "$ref": format!("#/$defs/a{next}"), format!("k{level}"): inner })
+    });
+    let schema = json!({ "$ref": "#/$defs/a", "$defs": { "a": deep } });
+    let before = schema.to_string().len();
+    let (schema, notes) = input(Some(&schema));
+    assert!(size(&schema) < before + MAX_COPIED, "{} of {before}", size(&schema));
+    assert_eq!(notes.len(), 1, "{notes:?}");
 }
 
 #[test]
