@@ -3,6 +3,7 @@
 mod changes;
 mod declared;
 mod diff;
+mod readable;
 mod shown;
 
 use std::sync::Arc;
@@ -116,15 +117,17 @@ pub(super) fn paths() -> Vec<Path<Engine>> {
         Path::new("tools/:service/tool/:name", "One tool: its definition, and its path segment.")
             .description(
                 "The name is the tool's own, or its digest (for a name that no path can hold), or a \
-                 segment that it alone has. A segment is what the tool goes by in call/ and in \
-                 policies; an operator names one where two tools have the same, or a name gives none.",
+                 segment that it alone has. By its digest, anything else that was seen or is approved \
+                 is read as well: a prompt, a resource, a template, the instructions. A segment is what \
+                 the tool goes by in call/ and in policies; an operator names one where two tools have \
+                 the same, or a name gives none.",
             )
             .fields([fields::SERVICE, fields::TOOL, fields::SEGMENT])
             .operation(
                 Operation::Read,
                 Effect::Pure,
                 Spec::new("Reads the definition as the server gave it, and as agents see it.")
-                    .data("The tool.", fields::tool())
+                    .data("The tool, or whatever has the digest.", fields::tool())
                     .refuses(404, "There is no such service or tool."),
                 handler(diff::tool),
             )

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::io;
 
 use serde_json::{Map, Value, json};
 
+use super::readable::Readable;
 use super::{shown, time};
 use crate::engine::parsed;
 use crate::mcp::definition::{Definition, Kind};
@@ -18,10 +18,6 @@ use crate::name::Name;
 use crate::proxy::service::ToolTrust;
 use crate::storage::StoredTools;
 
-/// How much of one definition is told, in bytes of readable JSON.
-const TEXT: usize = 64 << 10;
-/// How much of all of them together: as many as may be stored, unless they are mostly indented.
-const TEXTS: usize = 8 << 20;
 /// How many fields that differ are named.
 const FIELDS: usize = 50;
 
@@ -45,20 +41,20 @@ pub(super) fn changes(name: &Name, mount_point: &str, stored: &StoredTools) -> M
             State::New | State::Changed | State::Gone | State::Refused => {}
             State::Approved | State::Allowed | State::Collision => continue,
         }
-        let change = compared.change(item);
+        let (change, is_whole) = compared.change(item);
         describe(&mut text, &change);
+        if !is_whole {
+            let digest = item.digest.as_str();
+            let _ =
+                writeln!(text, "  whole in: vault read {mount_point}tools/{name}/tool/{digest}");
+        }
+        text.push('\n');
         changes.push(change);
     }
     let seen = stored.entry.seen.as_ref();
     if changes.is_empty() {
         text.push_str(if seen.is_some() { "No change.\n" } else { "Nothing was seen yet.\n" });
     } else if let Some(seen) = seen {
-        if compared.is_cut {
-            let _ = writeln!(
-                text,
-                "What is cut above is whole in: vault read {mount_point}tools/{name}/tool/<name>"
-            );
-        }
         let _ = writeln!(
             text,
             "To approve all of this: vault write {mount_point}tools/{name}/approve digest={}",
@@ -82,9 +78,7 @@ struct Compared<'d> {
     names: BTreeSet<&'d str>,
     /// The names of what is gone, by what it was less its name.
     gone: HashMap<(Kind, Digest), &'d str>,
-    /// Bytes left for readable texts.
-    room: usize,
-    is_cut: bool,
+    readable: Readable,
 }
 
 impl<'d> Compared<'d> {
@@ -103,15 +97,21 @@ impl<'d> Compared<'d> {
         let gone = old.iter().filter(|(of, _)| !new.contains_key(*of));
         let gone = gone.filter_map(|((kind, key), old)| Some(((*kind, nameless(old)?), *key)));
         let gone = gone.collect();
-        Self { old, new, names: tool_names(seen), gone, room: TEXTS, is_cut: false }
+        Self { old, new, names: tool_names(seen), gone, readable: Readable::new() }
     }
 
-    fn change(&mut self, item: &Item) -> Value {
+    /// A change, and whether it is told whole.
+    fn change(&mut self, item: &Item) -> (Value, bool) {
         let of = (item.kind, item.key.as_str());
         let (old, new) = (self.old.get(&of).copied(), self.new.get(&of).copied());
-        let old_text = old.map(|old| self.readable(old));
-        let new_text = new.map(|new| self.readable(new));
-        json!({
+        let mut is_whole = true;
+        let mut readable = |definition| {
+            let text = self.readable.of(definition);
+            is_whole &= !self.readable.is_cut;
+            text
+        };
+        let (old_text, new_text) = (old.map(&mut readable), new.map(&mut readable));
+        let change = json!({
             "kind": item.kind.word(),
             "name": item.key,
             "change": item.state.as_str(),
@@ -124,7 +124,8 @@ impl<'d> Compared<'d> {
             "problem": item.problem,
             "old": old_text,
             "new": new_text,
-        })
+        });
+        (change, is_whole)
     }
 
     /// What a definition was called before, if it is another only by its name: a hint, and nothing
@@ -134,43 +135,6 @@ impl<'d> Compared<'d> {
             return None;
         }
         self.gone.get(&(new.kind, nameless(new)?)).copied()
-    }
-
-    /// A definition as people read it, as much as there is room for.
-    fn readable(&mut self, definition: &Definition) -> String {
-        let mut written = Written { bytes: Vec::new(), most: TEXT.min(self.room) };
-        let is_whole = serde_json::to_writer_pretty(&mut written, &definition.tree()).is_ok();
-        let text = String::from_utf8_lossy(&written.bytes);
-        // The last character may be cut in two.
-        let mut text = revealed(text.trim_end_matches(char::REPLACEMENT_CHARACTER));
-        if !is_whole {
-            self.is_cut = true;
-            let _ = write!(text, "\n… cut: {} bytes of JSON in all", definition.text.get().len());
-        }
-        self.room = self.room.saturating_sub(text.len());
-        text
-    }
-}
-
-/// Takes so many bytes, and then no more.
-struct Written {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.most - self.bytes.len();
-        let taken = bytes.get(..room).unwrap_or(bytes);
-        self.bytes.extend_from_slice(taken);
-        if taken.is_empty() && !bytes.is_empty() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Ok(taken.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -210,6 +174,11 @@ fn describe(text: &mut String, change: &Value) {
             |key: &str| on_one_line(flag.get(key).and_then(Value::as_str).unwrap_or_default());
         let _ = writeln!(text, "  flag: {} at {}: {}", part("code"), part("at"), part("text"));
     }
+    let fields = change.get("fields").and_then(Value::as_array).into_iter().flatten();
+    let fields: Vec<String> = fields.filter_map(Value::as_str).map(on_one_line).collect();
+    if !fields.is_empty() {
+        let _ = writeln!(text, "  differs in: {}", fields.join(", "));
+    }
     let (old, new) = (word("old").unwrap_or_default(), word("new").unwrap_or_default());
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     // What is alike before and after stays unsaid, but for one line on either side.
@@ -228,7 +197,6 @@ fn describe(text: &mut String, change: &Value) {
             let _ = writeln!(text, "  {mark} {line}");
         }
     }
-    text.push('\n');
 }
 
 #[cfg(test)]
@@ -240,6 +208,7 @@ mod tests {
         let change = json!({
             "change": "changed", "kind": "tool", "name": "a\u{200b}",
             "flags": [{ "code": "hides_from_user", "at": "description", "text": "do not tell" }],
+            "fields": ["b", "b\nb"],
             "old": "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}",
             "new": "{\n  \"a\": 1,\n  \"b\": 9,\n  \"bb\": 8,\n  \"c\": 3\n}",
         });
@@ -248,7 +217,8 @@ mod tests {
         assert_eq!(
             text,
             "changed tool a\\u{200b}\n  flag: hides_from_user at description: do not tell\n\
-             \x20     \"a\": 1,\n  -   \"b\": 2,\n  +   \"b\": 9,\n  +   \"bb\": 8,\n      \"c\": 3\n\n"
+             \x20 differs in: b, b\\nb\n\
+             \x20     \"a\": 1,\n  -   \"b\": 2,\n  +   \"b\": 9,\n  +   \"bb\": 8,\n      \"c\": 3\n"
         );
     }
 
@@ -260,7 +230,7 @@ mod tests {
             &json!({ "change": "new", "kind": "tool", "name": "a", "new": "{\n}" }),
         );
         describe(&mut text, &json!({ "change": "gone", "kind": "tool", "name": "b", "old": "{}" }));
-        assert_eq!(text, "new tool a\n  + {\n  + }\n\ngone tool b\n  - {}\n\n");
+        assert_eq!(text, "new tool a\n  + {\n  + }\ngone tool b\n  - {}\n");
     }
 
     #[test]
@@ -272,33 +242,7 @@ mod tests {
         });
         let mut text = String::new();
         describe(&mut text, &change);
-        assert_eq!(text.split(['\n', '\r', '\u{2028}']).count(), 7, "{text}");
+        assert_eq!(text.split(['\n', '\r', '\u{2028}']).count(), 6, "{text}");
         assert!(!text.lines().any(|line| line.starts_with("To approve")), "{text}");
-    }
-
-    #[test]
-    fn long_texts_are_cut_and_all_of_them_together_too() {
-        let long = |name: &str, text: &str| {
-            let raw = json!({ "name": name, "description": text.repeat(100_000) });
-            Definition::new(Kind::Tool, &raw).unwrap()
-        };
-        let seen = [long("a", "é"), long("b", "\u{200b}"), long("c", "x")];
-        let mut compared = Compared::of(&seen, &[]);
-        for definition in &seen {
-            let text = compared.readable(definition);
-            // Hidden characters take more room once they are written out.
-            assert!((TEXT..4 * TEXT).contains(&text.len()), "{}", text.len());
-            assert!(text.ends_with(" bytes of JSON in all") && compared.is_cut, "{}", text.len());
-            assert!(!text.contains(char::REPLACEMENT_CHARACTER));
-        }
-        for _ in 0..TEXTS / TEXT {
-            compared.readable(&seen[2]);
-        }
-        assert_eq!(compared.readable(&seen[2]), "\n… cut: 100029 bytes of JSON in all");
-        let nested = (0..60).fold(json!(1), |inner, _| json!([inner, 1]));
-        let whole = Definition::new(Kind::Tool, &json!({ "name": "n", "x": nested })).unwrap();
-        let mut compared = Compared::of(&[], &[]);
-        let text = compared.readable(&whole);
-        assert_eq!(serde_json::from_str::<Map<String, Value>>(&text).unwrap(), whole.tree());
     }
 }

@@ -5,8 +5,12 @@ use vault_sdk::{Field, FieldType};
 use crate::mcp::definition::Kind;
 
 pub(super) const SERVICE: Field = Field::new("service", FieldType::Str, "The service's name.");
-pub(super) const TOOL: Field =
-    Field::new("name", FieldType::Str, "The tool's name, digest or segment.");
+pub(super) const TOOL: Field = Field::new(
+    "name",
+    FieldType::Str,
+    "The tool's name, digest or segment. Prompts, resources, templates and instructions are read by \
+     digest.",
+);
 pub(super) const SEGMENT: Field = Field::new(
     "segment",
     FieldType::Str,
@@ -145,6 +149,9 @@ pub(super) fn states() -> Vec<Field> {
     overview().into_iter().chain([states]).collect()
 }
 
+const OLD: &str = "JSON as approved; hidden characters are written out. A field that is too long is \
+                   cut to what agents see of it, and says so.";
+
 fn flags() -> Field {
     Field::new("flags", FieldType::List, "What to look at before approving.").of([
         Field::new("code", FieldType::Str, "Which pattern."),
@@ -170,10 +177,8 @@ pub(super) fn differences() -> Vec<Field> {
         Field::new("fields", FieldType::List, "The fields that differ."),
         flags(),
         Field::new("problem", FieldType::Str, "Why it can't be offered.").optional(),
-        Field::new("old", FieldType::Text, "JSON as approved; hidden characters are written out.")
-            .optional(),
-        Field::new("new", FieldType::Text, "JSON as last seen; hidden characters are written out.")
-            .optional(),
+        Field::new("old", FieldType::Text, OLD).optional(),
+        Field::new("new", FieldType::Text, "The same as last seen.").optional(),
     ];
     vec![
         SERVICE,
@@ -196,6 +201,7 @@ pub(super) fn revoked() -> Vec<Field> {
 
 pub(super) fn tool() -> Vec<Field> {
     let texts = [
+        KIND,
         flags(),
         Field::new("definition", FieldType::Text, "JSON as last seen, as the server gave it.")
             .optional(),

@@ -1,4 +1,4 @@
-//! What an approval would change; and one tool in full.
+//! What an approval would change; and one definition in full.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::changes::changes;
 use super::{known, object, shown};
 use crate::engine::{Engine, aside, parsed, rules};
 use crate::error::Error;
-use crate::mcp::definition::{Definition, Kind};
+use crate::mcp::definition::Definition;
 use crate::mcp::flags::tool_names;
 
 pub(super) async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
@@ -20,16 +20,20 @@ pub(super) async fn read(engine: Arc<Engine>, call: Call) -> Result<Response, Er
 
 pub(super) async fn tool(engine: Arc<Engine>, call: Call) -> Result<Response, Error> {
     let (name, entry, tools) = known(&engine, &call).await?;
-    let item = tools.find(&name, call.fields.text("name"))?.clone();
+    let wanted = call.fields.text("name");
+    // The digest first, which no server can give to another definition, as it can a name.
+    let by_digest = tools.offer.items.iter().find(|item| item.digest.as_str() == wanted);
+    let item = by_digest.map_or_else(|| tools.find(&name, wanted), Ok)?.clone();
     let stored = engine.stored_tools(call.storage.as_ref(), &entry.id).await?;
     let shown = aside(move || {
         let (seen, pins) = parsed(&stored);
-        let is = |one: &&Definition| one.kind == Kind::Tool && one.key == item.key;
+        let is = |one: &&Definition| one.kind == item.kind && one.key == item.key;
         let new = seen.iter().find(is);
         let old = pins.iter().map(|pin| &pin.definition).find(is);
         let text = |definition: &Definition| definition.text.get().to_owned();
         let mut shown = shown::state(&item, &rules(&entry));
         shown.extend(Map::from_iter([
+            ("kind".to_owned(), item.kind.word().into()),
             ("flags".to_owned(), shown::flags(new, &tool_names(&seen))),
             ("definition".to_owned(), new.map(text).into()),
             ("approved_definition".to_owned(), old.map(text).into()),
