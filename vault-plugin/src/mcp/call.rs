@@ -377,9 +377,9 @@ fn names_the_call(answered: &Result<Answered, Trouble>) -> bool {
     match answered {
         Ok(answered) => answered.names_request,
         Err(Trouble::Status(refusal)) => refusal.names_request,
-        Err(
-            Trouble::Egress(_) | Trouble::NotMcp(_) | Trouble::Asked(_) | Trouble::Failure(_),
-        ) => true,
+        Err(Trouble::Egress(_) | Trouble::NotMcp(_) | Trouble::Asked(_) | Trouble::Failure(_)) => {
+            true
+        }
     }
 }
 

@@ -160,7 +160,8 @@ impl<'c> Client<'c> {
             id.set_sensitive(true);
             id
         });
-        let (reply, names_request) = if status.is_success() && is_event_stream(answering.headers()) {
+        let (reply, names_request) = if status.is_success() && is_event_stream(answering.headers())
+        {
             let mut asks = Vec::new();
             let read = self.stream(&mut answering, request, framing, deadline, &mut asks).await;
             match read {

@@ -104,9 +104,8 @@ mod tests {
             } },
         } });
         let annotations = annotations(&schema).unwrap();
-        let read = |text: &str| {
-            mirrored(&annotations, &RawValue::from_string(text.to_owned()).unwrap())
-        };
+        let read =
+            |text: &str| mirrored(&annotations, &RawValue::from_string(text.to_owned()).unwrap());
         let of = |arguments: Value| read(&arguments.to_string());
         let headers = of(json!({ "region": "us-west1", "note": "x",
             "more": { "limit": 42, "dry": false, "none": null } }));
@@ -125,7 +124,8 @@ mod tests {
             assert_eq!(of(json!({ "region": text }))["mcp-param-region"], value);
         }
         assert!(of(json!({ "region": ["a"], "more": "text" })).is_empty());
-        let twice = read(r#"{"region":"a","more":{"limit":1},"\u0072egion":null,"more":{"dry":true}}"#);
+        let twice =
+            read(r#"{"region":"a","more":{"limit":1},"\u0072egion":null,"more":{"dry":true}}"#);
         assert_eq!((twice.len(), &twice["mcp-param-dry"]), (1, &HeaderValue::from_static("true")));
     }
 }

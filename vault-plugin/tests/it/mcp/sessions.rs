@@ -98,7 +98,10 @@ async fn an_error_that_names_the_call_is_its_answer_whatever_the_status_says() {
         .await;
         let mount = mount(&server, json!({})).await;
         let data = answer(&mount).await;
-        assert_eq!((&data["rpc_error"]["code"], server.count("resources/read")), (&json!(code), reads));
+        assert_eq!(
+            (&data["rpc_error"]["code"], server.count("resources/read")),
+            (&json!(code), reads)
+        );
     }
 }
 
@@ -148,7 +151,9 @@ async fn what_one_agent_is_refused_costs_no_other_one_a_question() {
 #[tokio::test]
 async fn no_session_is_left_open_at_the_server() {
     let closed = async |server: &McpServer, id: &str| {
-        server.until(|seen| seen.http_method == "DELETE" && seen.header("mcp-session-id") == id).await;
+        server
+            .until(|seen| seen.http_method == "DELETE" && seen.header("mcp-session-id") == id)
+            .await;
     };
     let server = refusing().await;
     let mount = mount(&server, json!({})).await;
