@@ -86,7 +86,7 @@ async fn course(length: Duration, mut tell: impl FnMut(String)) -> Course {
     let mut series: Vec<Series> = names.map(|name| Series { name, points: Vec::new() }).collect();
     let mut tick = interval(SAMPLED);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut plugin = 0;
+    let (mut plugin, mut told) = (0, 0);
     for number in 0_usize.. {
         tick.tick().await;
         let time = begun.elapsed();
@@ -107,6 +107,10 @@ async fn course(length: Duration, mut tell: impl FnMut(String)) -> Course {
         if let Some(ended) = load.try_join_next() {
             ended.expect("load goes on");
         }
+        for failure in stage.tally.failures().iter().skip(told) {
+            told += 1;
+            tell(format!("FAILED: {failure}"));
+        }
         if number % TOLD == 0 {
             let last = told_faults
                 .borrow_and_update()
@@ -116,11 +120,13 @@ async fn course(length: Duration, mut tell: impl FnMut(String)) -> Course {
         }
     }
     let length = begun.elapsed().as_secs_f64();
+    // The last fault may want a call, or an agent, to be over.
+    let upstreams = striking.await.expect("faults end well");
     let _ = stop.send(true);
     while let Some(ended) = load.join_next().await {
         ended.expect("load ends well");
     }
-    drop(striking.await.expect("faults end well"));
+    drop(upstreams);
     let (calls, excused) = stage.tally.counts();
     let faults = told_faults.borrow().clone();
     Course { length, series, faults, calls, excused, failures: stage.tally.failures() }

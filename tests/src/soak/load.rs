@@ -121,7 +121,7 @@ fn acts(stage: &Stage) -> Vec<Act> {
         ("proxy_request".to_owned(), change, false),
         read("/admin/a", true),
         ("list_services".to_owned(), json!({}), false),
-        read("/status/404", true),
+        read("/status/404", false),
         read("/stall", true),
     ];
     if stage.has_sessions {
