@@ -10,6 +10,7 @@ pub mod api;
 pub mod bench;
 pub mod bridge;
 pub mod certificates;
+pub mod chaos;
 pub mod cli;
 pub mod cluster;
 pub mod forms;
