@@ -126,3 +126,43 @@ fn line(series: &Series, measure: Measure, scale: f64) -> Vec<(f64, f64)> {
     }
     points
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+
+    /// A run of 1,000 s in which the plugin's memory rises by so much each second.
+    fn course(rise: f64) -> Course {
+        let point = |second: u32| {
+            let memory = 30.0 + rise * f64::from(second);
+            (f64::from(second), 7, Sample::with_memory(memory))
+        };
+        let points = (0..1000).map(point).collect();
+        let series = vec![Series { name: "plugin".to_owned(), points }];
+        let (faults, failures) = (Vec::new(), Vec::new());
+        Course { length: 1000.0, series, faults, calls: 1, excused: 0, failures }
+    }
+
+    #[test]
+    fn a_leak_is_named_and_fails_the_run() {
+        assert_eq!(complaints(&course(0.0)), [""; 0]);
+        let leaking = course(0.02);
+        let named = complaints(&leaking);
+        assert_eq!(named.len(), 2, "{named:?}");
+        assert!(
+            named[0].starts_with("NOT FLAT: plugin, PSS, MiB: 36.0 to 48.0 (+16.0 "),
+            "{named:?}"
+        );
+        let mut report = crate::bench::report::Report::new("soak");
+        assert!(report.add(table(&leaking)).contains("\nNOT FLAT. "));
+        assert!(report.add(table(&course(0.0))).contains("\nAll is flat. "));
+    }
+
+    #[test]
+    fn what_no_fault_excuses_fails_the_run() {
+        let mut failed = course(0.0);
+        failed.failures.push("GET x: 500".to_owned());
+        assert_eq!(complaints(&failed), ["FAILED: GET x: 500"]);
+    }
+}

@@ -78,6 +78,12 @@ impl Sample {
         })
     }
 
+    /// Ten of everything, but for the memory.
+    #[cfg(test)]
+    pub(super) fn with_memory(mib: f64) -> Self {
+        Self { pss: mib, rss: mib, descriptors: 10.0, sockets: 10.0, threads: 10.0 }
+    }
+
     /// One of its numbers.
     pub fn value(&self, measure: Measure) -> f64 {
         match measure {

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn each_long_life_is_judged_on_its_own() {
-        let sample = Sample::of(std::process::id()).unwrap();
+        let sample = Sample::with_memory(30.0);
         let life = |pid: u32, from: u32, to: u32| {
             (from..to).map(move |second| (f64::from(second), pid, sample))
         };
