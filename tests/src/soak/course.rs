@@ -173,7 +173,7 @@ fn progress(
             line.push_str(&format!(
                 "  {} {:.1} MiB {} fd {} thr",
                 one.name,
-                value(Measure::Pss),
+                value(Measure::Own),
                 value(Measure::Descriptors),
                 value(Measure::Threads)
             ));

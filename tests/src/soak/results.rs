@@ -40,9 +40,11 @@ pub fn table(course: &Course) -> Table {
     );
     let columns = [
         ("minutes", 1),
-        ("PSS MiB", 1),
+        ("own MiB", 1),
         ("→", 1),
         ("RSS MiB", 1),
+        ("→", 1),
+        ("PSS MiB", 1),
         ("→", 1),
         ("fds", 0),
         ("→", 0),
@@ -65,13 +67,14 @@ pub fn table(course: &Course) -> Table {
     }
     let verdict = if judged.iter().all(Judged::is_flat) { "All is flat" } else { "NOT FLAT" };
     let slack = |measure: Measure| {
-        let (number, part) = measure.slack();
+        let (number, part) = measure.slack().unwrap_or_default();
         format!("{number:.0} or {:.0} %", part * 100.0)
     };
     table.note(format!(
-        "{verdict}. Flat is what rises by no more than {} of memory in MiB, and {} of all else, whichever \
-         is more, between those medians or by the line of least squares.",
-        slack(Measure::Pss),
+        "{verdict}. Own is the memory that stands in no file. Not flat is what rises by more than {} of \
+         memory in MiB, or {} of all else, whichever is more, both between those medians and by the \
+         line of least squares; the PSS, which depends on who else runs the same program, isn't judged.",
+        slack(Measure::Own),
         slack(Measure::Threads)
     ));
     table
@@ -103,9 +106,9 @@ pub fn chart(course: &Course) -> Chart {
         ),
         marks: marks.collect(),
         panels: vec![
-            panel("Server: ", "server", Measure::Pss),
-            panel("Plugin: ", "plugin", Measure::Pss),
-            panel("Bridges: ", "bridge", Measure::Pss),
+            panel("Server: ", "server", Measure::Own),
+            panel("Plugin: ", "plugin", Measure::Own),
+            panel("Bridges: ", "bridge", Measure::Own),
             panel("All: ", "", Measure::Descriptors),
             panel("All: ", "", Measure::Sockets),
             panel("All: ", "", Measure::Threads),
@@ -151,7 +154,7 @@ mod tests {
         let named = complaints(&leaking);
         assert_eq!(named.len(), 2, "{named:?}");
         assert!(
-            named[0].starts_with("NOT FLAT: plugin, PSS, MiB: 36.0 to 48.0 (+16.0 "),
+            named[0].starts_with("NOT FLAT: plugin, own memory, MiB: 36.0 to 48.0 (+16.0 "),
             "{named:?}"
         );
         let mut report = crate::bench::report::Report::new("soak");

@@ -5,10 +5,12 @@ use std::fs;
 /// What of a process is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// Its share of the memory, in MiB.
-    Pss,
+    /// The memory that stands in no file, in MiB: where a leak shows.
+    Own,
     /// The memory it has in all, in MiB.
     Rss,
+    /// The same, of what it shares only its part, in MiB: less while others run the same program.
+    Pss,
     /// Open file descriptors, sockets among them.
     Descriptors,
     /// Open sockets.
@@ -19,14 +21,15 @@ pub enum Measure {
 
 impl Measure {
     /// Every one.
-    pub const ALL: [Self; 5] =
-        [Self::Pss, Self::Rss, Self::Descriptors, Self::Sockets, Self::Threads];
+    pub const ALL: [Self; 6] =
+        [Self::Own, Self::Rss, Self::Pss, Self::Descriptors, Self::Sockets, Self::Threads];
 
     /// In words.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Pss => "PSS, MiB",
+            Self::Own => "own memory, MiB",
             Self::Rss => "RSS, MiB",
+            Self::Pss => "PSS, MiB",
             Self::Descriptors => "file descriptors",
             Self::Sockets => "sockets",
             Self::Threads => "threads",
@@ -34,11 +37,12 @@ impl Measure {
     }
 
     /// By how much it may rise over a life and still be flat, whichever is more: a number, and a part
-    /// of what it was.
-    pub fn slack(self) -> (f64, f64) {
+    /// of what it was. `None` where that depends on other processes.
+    pub fn slack(self) -> Option<(f64, f64)> {
         match self {
-            Self::Pss | Self::Rss => (2.0, 0.1),
-            Self::Descriptors | Self::Sockets | Self::Threads => (3.0, 0.1),
+            Self::Own | Self::Rss => Some((2.0, 0.1)),
+            Self::Pss => None,
+            Self::Descriptors | Self::Sockets | Self::Threads => Some((3.0, 0.1)),
         }
     }
 }
@@ -46,8 +50,9 @@ impl Measure {
 /// One look at a process, children not counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    pss: f64,
+    own: f64,
     rss: f64,
+    pss: f64,
     descriptors: f64,
     sockets: f64,
     threads: f64,
@@ -70,8 +75,9 @@ impl Sample {
             sockets += u32::from(target.to_string_lossy().starts_with("socket:"));
         }
         Some(Self {
-            pss: number("smaps_rollup", "Pss:")? / 1024.0,
+            own: number("status", "RssAnon:")? / 1024.0,
             rss: number("status", "VmRSS:")? / 1024.0,
+            pss: number("smaps_rollup", "Pss:")? / 1024.0,
             descriptors: descriptors.into(),
             sockets: sockets.into(),
             threads: number("status", "Threads:")?,
@@ -81,14 +87,15 @@ impl Sample {
     /// Ten of everything, but for the memory.
     #[cfg(test)]
     pub(super) fn with_memory(mib: f64) -> Self {
-        Self { pss: mib, rss: mib, descriptors: 10.0, sockets: 10.0, threads: 10.0 }
+        Self { own: mib, rss: mib, pss: mib, descriptors: 10.0, sockets: 10.0, threads: 10.0 }
     }
 
     /// One of its numbers.
     pub fn value(&self, measure: Measure) -> f64 {
         match measure {
-            Measure::Pss => self.pss,
+            Measure::Own => self.own,
             Measure::Rss => self.rss,
+            Measure::Pss => self.pss,
             Measure::Descriptors => self.descriptors,
             Measure::Sockets => self.sockets,
             Measure::Threads => self.threads,
@@ -122,6 +129,9 @@ mod tests {
         let this = Sample::of(std::process::id()).unwrap();
         assert!(this.value(Measure::Sockets) >= sockets.len() as f64, "{this:?}");
         assert!(this.value(Measure::Descriptors) >= this.value(Measure::Sockets), "{this:?}");
-        assert!(this.value(Measure::Pss) >= (memory.len() >> 20) as f64, "{this:?}");
+        let taken = (memory.len() >> 20) as f64;
+        assert!(this.value(Measure::Own) >= taken, "{this:?}");
+        assert!(this.value(Measure::Rss) >= this.value(Measure::Own), "{this:?}");
+        assert!(this.value(Measure::Pss) >= taken, "{this:?}");
     }
 }

@@ -37,7 +37,7 @@ pub struct Judged {
     pub last: f64,
     /// By how much the fitted line rises from the warm-up's end on.
     pub fitted: f64,
-    /// By how much both may rise.
+    /// By how much both may rise; infinite where nothing is judged.
     pub slack: f64,
 }
 
@@ -78,7 +78,6 @@ fn judge(name: &str, measure: Measure, life: (f64, f64), points: &[(f64, f64)]) 
         median(&within.collect::<Vec<_>>(), |point| point.1)
     };
     let first = median_of(warm, warm + quarter);
-    let (number, part) = measure.slack();
     Judged {
         name: name.to_owned(),
         measure,
@@ -86,7 +85,7 @@ fn judge(name: &str, measure: Measure, life: (f64, f64), points: &[(f64, f64)]) 
         first,
         last: median_of(life.1 - quarter, life.1),
         fitted: slope(&points) * (life.1 - warm),
-        slack: number.max(first * part),
+        slack: measure.slack().map_or(f64::INFINITY, |(number, part)| number.max(first * part)),
     }
 }
 
@@ -108,7 +107,7 @@ mod tests {
     fn verdict(value: impl Fn(f64) -> f64) -> Judged {
         let points: Vec<_> =
             (0..=1000).map(f64::from).map(|second| (second, value(second))).collect();
-        judge("plugin", Measure::Pss, (0.0, 1000.0), &points)
+        judge("plugin", Measure::Own, (0.0, 1000.0), &points)
     }
 
     /// Between -1 and 1, and back, again and again.
