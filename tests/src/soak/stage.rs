@@ -10,8 +10,8 @@ use crate::certificates::Authority;
 use crate::mcp::{McpUpstream, tool};
 use crate::mcp_upstream::{Revisions, Running, fastmcp};
 use crate::upstream::Upstream;
-use crate::wait;
 use crate::world::World;
+use crate::{forms, wait};
 
 /// The service over HTTP.
 pub const API: &str = "api";
@@ -68,6 +68,8 @@ struct Book {
     failures: Vec<String>,
 }
 
+/// How many versions of a credential the plugin keeps.
+const VERSIONS: usize = 10;
 /// How long after a fault calls may still fail: go-plugin and the bridges find out at their next turn.
 const AFTERMATH: Duration = Duration::from_secs(4);
 const FAR: Duration = Duration::from_secs(24 * 3600);
@@ -126,6 +128,13 @@ impl Stage {
             "rules": "deny * /admin/**, allow GET,POST /**", "timeout": "3s",
         });
         world.root.write(&format!("mcp-proxy/services/{API}"), fields).await.ok();
+
+        // Answers are searched for every version that is kept. As many as are kept at most are there
+        // from the start, or each rotation would add to the plugin's memory.
+        for _ in 0..VERSIONS {
+            let fields = json!({ "token": forms::canary() });
+            world.root.write(&format!("mcp-proxy/services/{API}"), fields).await.ok();
+        }
 
         let token = world.secret();
         let shelf = McpUpstream::start(&token).await;
