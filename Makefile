@@ -1,6 +1,6 @@
 # The whole interface of this repository; `make` alone prints it. Each verb does its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help build dist demo dev-vault test upgrade-test check fuzz bench scale soak proto clean
+.PHONY: help build dist demo dev-vault test upgrade-test check fuzz chaos bench scale soak proto clean
 
 PYTHON := .cache/venv/bin/python
 # Nothing may send what is meant for loopback to somebody's proxy.
@@ -50,6 +50,11 @@ check: ## Format, lints, documentation, dependencies
 
 fuzz: ## Feed strangers' bytes to what reads them, MINUTES=10 for each target; wants a C++ compiler
 	scripts/fuzz
+
+chaos: ## Throw faults at a cluster under load for MINUTES=5, in the order of SEED=…; root fills disks
+	@scripts/setup server
+	cargo build --locked --package vault-plugin --package mcp-bridge
+	cargo run --locked --package e2e --bin chaos
 
 bench: build ## Measure calls beside what they are made of, and the bridge beside its peers; 5 minutes
 	@scripts/setup server nginx

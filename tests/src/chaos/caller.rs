@@ -77,6 +77,11 @@ impl Caller {
         }
     }
 
+    /// Whether it repeats what fails.
+    pub fn repeats(&self) -> bool {
+        matches!(self.way, Way::Cli(_))
+    }
+
     /// Calls, one after the other, until told to stop.
     pub async fn work(
         self: Arc<Self>,
@@ -102,7 +107,7 @@ impl Caller {
                 caller: self.number,
                 service: service.clone(),
                 forbidden: kind == Kind::Forbidden,
-                repeats: matches!(self.way, Way::Cli(_)),
+                repeats: self.repeats(),
                 begun,
                 ended: Instant::now(),
                 outcome,
@@ -217,8 +222,11 @@ fn of_answer(answer: &Answer) -> Outcome {
     }
     match code(&answer.text) {
         Some(code) => failed(code, &answer.text),
-        // The server's own words: from 500 on it may have lost the call on the way.
-        None if answer.status >= 500 => Outcome::Unknown(format!("http_{}", answer.status)),
+        // The server's own words: it may have lost the call on the way. A standby redirects also
+        // when the active node was lost under a call that it had passed on.
+        None if answer.status >= 500 || answer.status == 307 => {
+            Outcome::Unknown(format!("http_{}", answer.status))
+        }
         None => Outcome::Refused(format!("http_{}", answer.status)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Fault, Strike};
@@ -33,6 +34,8 @@ pub struct Report {
     pub strikes: Vec<Strike>,
     /// What must not be. Empty, or something is wrong.
     pub troubles: Vec<String>,
+    /// Where logs and output are kept, if something is wrong.
+    pub kept: Option<PathBuf>,
 }
 
 impl Report {
@@ -92,6 +95,9 @@ impl fmt::Display for Report {
             return writeln!(f, "\nEverything that must hold held.");
         }
         writeln!(f, "\n{} things that must not be:", self.troubles.len())?;
+        if let Some(kept) = &self.kept {
+            writeln!(f, "logs and output are in {}", kept.display())?;
+        }
         self.troubles.iter().try_for_each(|trouble| writeln!(f, "  {trouble}"))
     }
 }

@@ -125,12 +125,10 @@ fn edited(network: &Network, id: usize, directory: &Path, text: &str) -> String 
     let start = text.find(after).expect("a cluster port") + after.len();
     let port = text[start..].split('"').next().expect("a port").to_owned();
     let relay = network.before(id, directory, port.parse().expect("a port"));
-    let audit = directory.join("audit/audit.log").display().to_string();
     text.replace(&format!("https://127.0.0.1:{port}"), &format!("https://127.0.0.1:{relay}"))
         .replace("\"trace\"", "\"debug\"")
-        + &format!(
-            "audit \"file\" \"main\" {{\n  options {{\n    file_path = \"{audit}\"\n  }}\n}}\n"
-        )
+        // The same words on every node, or a standby serves nothing by itself.
+        + "audit \"file\" \"main\" {\n  options {\n    file_path = \"audit/audit.log\"\n  }\n}\n"
 }
 
 async fn define(root: &Api, writer: &mut Writer, name: &str, url: &str, is_mcp: bool) {

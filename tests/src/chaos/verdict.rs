@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::caller::{ask, ask_tool};
@@ -12,7 +13,7 @@ use super::upstream::Execution;
 use super::writer::{Writer, current};
 use super::{BOUND, Strike};
 use crate::api::Api;
-use crate::forms;
+use crate::{forms, programs};
 
 /// How every token of a service begins: none of its spellings may be found anywhere.
 const TOKENS: &str = "canary/+";
@@ -35,7 +36,22 @@ pub(super) async fn judge(
     whose_credential(calls, &executions, &writer, &mut report);
     what_was_audited(stage, &executions, &mut report);
     what_was_written(stage, &mut report);
+    if !report.troubles.is_empty() {
+        report.kept = Some(keep(stage));
+    }
     report
+}
+
+/// Copies what everybody wrote to where it outlives the run; that folder.
+fn keep(stage: &Stage) -> PathBuf {
+    let folder = programs::root().join("target/chaos");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    for (number, path) in stage.traces().iter().enumerate() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let _ = fs::copy(path, folder.join(format!("{number:02}-{name}")));
+    }
+    folder
 }
 
 /// None twice, none that was said to be refused, all that were said to be done.
@@ -73,7 +89,12 @@ fn what_was_executed(calls: &[Call], executions: &[Execution], report: &mut Repo
             Outcome::Refused(code) => {
                 *report.refused.entry(code.clone()).or_default() += 1;
                 if !requests.is_empty() {
-                    report.trouble(format!("{}: {code}, and was executed", call.id));
+                    let took = call.ended - call.begun;
+                    let what = "and was executed for the requests";
+                    report.trouble(format!(
+                        "{}: {code} after {took:.3?}, {what} {requests:?}",
+                        call.id
+                    ));
                 }
             }
             Outcome::Unknown(code) => {

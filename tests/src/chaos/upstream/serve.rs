@@ -128,8 +128,11 @@ impl State {
             match method {
                 "initialize" => return self.open(message),
                 "server/discover" => return error(400, -32600),
+                // As the SDKs' servers do: no request is named, since none was looked at.
                 _ if !name.is_some_and(|name| self.sessions.lock().unwrap().contains(name)) => {
-                    return error(404, -32001);
+                    let (status, session, mut body) = error(404, -32001);
+                    body["id"] = Value::Null;
+                    return (status, session, body);
                 }
                 _ => {}
             }
