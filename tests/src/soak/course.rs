@@ -90,7 +90,8 @@ async fn course(length: Duration, mut tell: impl FnMut(String)) -> Course {
     for number in 0_usize.. {
         tick.tick().await;
         let time = begun.elapsed();
-        if time >= length {
+        // Faults end before their time only by a panic, which is told below.
+        if time >= length || striking.is_finished() {
             break;
         }
         let plugins = stage.world.server.plugins();
@@ -149,6 +150,7 @@ async fn faults(
         tell.send_modify(|all| all.push((begun.elapsed().as_secs_f64(), fault)));
         upstreams = strike(fault, &stage, upstreams, &seat).await;
     }
+    tokio::time::sleep_until((begun + length).into()).await;
     upstreams
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::stage::{API, OLD, SHELF, Stage};
+use super::stage::{API, OLD, SHELF, SLOW, Stage};
 use crate::bridge::Bridge;
 use crate::world::AppRole;
 
@@ -59,7 +59,12 @@ fn calls(stage: &Stage) -> Vec<Call> {
         tool(SHELF, "unknown", json!({}), Status(404)),
         proxied("GET", "/reset", Status(424)),
         read("GET", "health"),
-        proxied("GET", "/stall", Status(424)),
+        (
+            "POST",
+            format!("mcp-proxy/proxy/{SLOW}/GET"),
+            Some(json!({ "path": "/stall" })),
+            Status(424),
+        ),
     ];
     if stage.has_sessions {
         calls.insert(4, tool(OLD, "add", json!({ "a": 1, "b": 2 }), Status(200)));
@@ -108,9 +113,10 @@ pub struct Seat {
 type Act = (String, Value, bool);
 
 fn acts(stage: &Stage) -> Vec<Act> {
-    let read = |path: &str, fails| {
-        ("proxy_read".to_owned(), json!({ "service": API, "path": path }), fails)
+    let read_of = |service: &str, path: &str, fails| {
+        ("proxy_read".to_owned(), json!({ "service": service, "path": path }), fails)
     };
+    let read = |path: &str, fails| read_of(API, path, fails);
     let change = json!({
         "service": API, "method": "POST", "path": "/headers", "json": { "a": "b" },
     });
@@ -122,7 +128,7 @@ fn acts(stage: &Stage) -> Vec<Act> {
         read("/admin/a", true),
         ("list_services".to_owned(), json!({}), false),
         read("/status/404", false),
-        read("/stall", true),
+        read_of(SLOW, "/stall", true),
     ];
     if stage.has_sessions {
         acts.insert(4, (format!("{OLD}__add"), json!({ "a": 1, "b": 2 }), false));

@@ -15,6 +15,8 @@ use crate::{forms, wait};
 
 /// The service over HTTP.
 pub const API: &str = "api";
+/// The same upstream, of which little patience is had.
+pub const SLOW: &str = "slow";
 /// The MCP server without sessions.
 pub const SHELF: &str = "shelf";
 /// The MCP server with sessions, where it is installed.
@@ -125,10 +127,14 @@ impl Stage {
         let api = Upstream::start_with(&authority).await;
         let fields = json!({
             "base_url": api.url(), "ca_cert": api.ca(), "auth": "bearer", "token": world.secret(),
-            "rules": "deny * /admin/**, allow GET,POST /**", "timeout": "3s",
+            "rules": "deny * /admin/**, allow GET,POST /**",
         });
         world.root.write(&format!("mcp-proxy/services/{API}"), fields).await.ok();
 
+        let fields = json!({
+            "base_url": api.url(), "ca_cert": api.ca(), "auth": "none", "timeout": "3s",
+        });
+        world.root.write(&format!("mcp-proxy/services/{SLOW}"), fields).await.ok();
         // Answers are searched for every version that is kept. As many as are kept at most are there
         // from the start, or each rotation would add to the plugin's memory.
         for _ in 0..VERSIONS {
