@@ -52,7 +52,6 @@ mod sealed_leaks;
 mod sealed_life;
 mod separate;
 mod soak;
-mod soak;
 mod tenants;
 mod terraform;
 mod tls;
