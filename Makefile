@@ -1,6 +1,6 @@
 # The whole interface of this repository; `make` alone prints it. Each verb does its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help build dist demo dev-vault test upgrade-test check fuzz bench scale proto clean
+.PHONY: help build dist demo dev-vault test upgrade-test check fuzz chaos bench scale soak proto clean
 
 PYTHON := .cache/venv/bin/python
 # Nothing may send what is meant for loopback to somebody's proxy.
@@ -51,6 +51,11 @@ check: ## Format, lints, documentation, dependencies
 fuzz: ## Feed strangers' bytes to what reads them, MINUTES=10 for each target; wants a C++ compiler
 	scripts/fuzz
 
+chaos: ## Throw faults at a cluster under load for MINUTES=5, in the order of SEED=…; root fills disks
+	@scripts/setup server
+	cargo build --locked --package vault-plugin --package mcp-bridge
+	cargo run --locked --package e2e --bin chaos
+
 bench: build ## Measure calls beside what they are made of, and the bridge beside its peers; 5 minutes
 	@scripts/setup server nginx
 	cargo run --release --locked --package e2e --bin bench
@@ -60,6 +65,10 @@ bench: build ## Measure calls beside what they are made of, and the bridge besid
 scale: build ## Measure a call's cost and the memory with 1, 100 and 10,000 services; 3 minutes
 	@scripts/setup server nginx
 	cargo run --release --locked --package e2e --bin bench_scale
+
+soak: build ## Steady load with faults for MINUTES=30: memory, files, sockets, threads flat or not
+	@scripts/setup server clients
+	cargo run --release --locked --package e2e --bin soak
 
 proto: ## Generate the protocol bindings anew from proto/
 	UPDATE_BINDINGS=1 cargo test --locked --package proto --test bootstrap

@@ -84,6 +84,9 @@ impl Asked<'_> {
         if reply.status == 503 && text.contains("sealed") {
             return CallError::Unavailable(Unavailable::Sealed);
         }
+        if may_have_passed_on(reply.status, &text) {
+            return self.unknown_outcome("the way to Vault's active node broke");
+        }
         if is_standby(reply.status, &text) {
             return CallError::Unavailable(Unavailable::Standby);
         }
@@ -274,6 +277,13 @@ const LIMIT: Duration = Duration::from_secs(80);
 /// What to do when nobody knows whether a tool did something.
 pub(crate) const TOOL_CHECK: &str = "Don't repeat it. First check whether it happened, with a tool of the \
                                      same service that only reads, then decide.";
+
+/// Whether a standby may have passed the request on before it answered so: it says the same when it
+/// knows no active node and when that one is lost in mid-call (OpenBao, `http/handler.go`,
+/// `forwardRequest`: falls back to redirection whatever the error was).
+fn may_have_passed_on(status: u16, text: &str) -> bool {
+    status == 307 || text.contains("active cluster node not found")
+}
 
 #[cfg(test)]
 mod tests {

@@ -54,6 +54,14 @@ impl Cluster {
         cluster
     }
 
+    /// The same with configurations that `edit` makes of the usual ones, given a node's number and
+    /// its directory.
+    pub async fn start_edited(size: usize, edit: impl Fn(usize, &Path, String) -> String) -> Self {
+        let cluster = Self::start_as(size, edit).await;
+        cluster.enable_plugin().await;
+        cluster
+    }
+
     /// The same without the plugin, on any node.
     pub async fn start_bare(size: usize) -> Self {
         Self::start_with(size, "").await
@@ -61,9 +69,13 @@ impl Cluster {
 
     /// The same with a line more in every node's configuration.
     async fn start_with(size: usize, setting: &str) -> Self {
+        Self::start_as(size, |_, _, text| text + setting).await
+    }
+
+    async fn start_as(size: usize, edit: impl Fn(usize, &Path, String) -> String) -> Self {
         let mut nodes = Vec::new();
         for id in 0..size {
-            nodes.push(Node::start(id, setting).await);
+            nodes.push(Node::start(id, &edit).await);
         }
         let first = Api::new(&nodes[0].address, "");
         let shares = json!({ "secret_shares": 1, "secret_threshold": 1 });
@@ -94,6 +106,21 @@ impl Cluster {
         let target = self.nodes[id].directory.path().join("plugins").join(file);
         fs::copy(program, &target).expect("a copy of the plugin");
         sha256(&target)
+    }
+
+    /// A node's process.
+    pub fn pid(&self, id: usize) -> u32 {
+        self.nodes[id].process.id()
+    }
+
+    /// The directory that holds everything of a node.
+    pub fn directory(&self, id: usize) -> &Path {
+        self.nodes[id].directory.path()
+    }
+
+    /// Whether a node's process is gone, by itself or killed.
+    pub fn has_ended(&mut self, id: usize) -> bool {
+        self.nodes[id].process.try_wait().expect("a status").is_some()
     }
 
     /// The plugin's processes on a node.
@@ -184,6 +211,10 @@ impl Cluster {
 
     /// Kills a node as a crash would; its plugin ends by itself.
     pub async fn kill(&mut self, id: usize) {
+        if self.has_ended(id) {
+            // Its number may be another's by now.
+            return;
+        }
         let process = &mut self.nodes[id].process;
         signal(process.id(), Signal::KILL);
         wait::until("the node to be gone", async || process.try_wait().expect("a status")).await;
@@ -257,14 +288,14 @@ impl Drop for Cluster {
 }
 
 impl Node {
-    async fn start(id: usize, setting: &str) -> Self {
+    async fn start(id: usize, edit: &impl Fn(usize, &Path, String) -> String) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         for folder in ["data", "plugins"] {
             fs::create_dir(directory.path().join(folder)).expect("a directory");
         }
         // A port that is free now may be taken when the server wants it: then it exits at once.
         for _ in 0..3 {
-            let address = configure(directory.path(), id, setting);
+            let address = configure(directory.path(), id, edit);
             let mut process = spawn(directory.path(), &[]);
             let api = Api::new(&address, "");
             let up = wait::until("the node to answer", async || {
@@ -303,7 +334,7 @@ fn is_call(line: &str, request_id: &str) -> bool {
     line.contains(PLUGIN) && line.contains(request_id)
 }
 
-fn configure(directory: &Path, id: usize, setting: &str) -> String {
+fn configure(directory: &Path, id: usize, edit: impl Fn(usize, &Path, String) -> String) -> String {
     let folder = directory.display();
     let (port, cluster_port) = (free_port(), free_port());
     // The shortest election time-out, and joined nodes vote soon.
@@ -316,8 +347,8 @@ fn configure(directory: &Path, id: usize, setting: &str) -> String {
          api_addr = \"http://127.0.0.1:{port}\"\n\
          cluster_addr = \"https://127.0.0.1:{cluster_port}\"\n\
          plugin_directory = \"{folder}/plugins\"\n\
-         log_level = \"trace\"\n{setting}"
+         log_level = \"trace\"\n"
     );
-    fs::write(directory.join("server.hcl"), text).expect("a configuration");
+    fs::write(directory.join("server.hcl"), edit(id, directory, text)).expect("a configuration");
     format!("http://127.0.0.1:{port}")
 }

@@ -313,7 +313,13 @@ pub(crate) fn spawn(directory: &Path, environment: &[(String, String)]) -> Child
         .append(true)
         .open(directory.join("server.log"))
         .expect("a log");
-    Command::new(programs::server())
+    let mut program = programs::server();
+    if program.components().count() > 1 {
+        program = std::path::absolute(program).expect("a path");
+    }
+    Command::new(program)
+        // Where relative paths of its configuration begin.
+        .current_dir(directory)
         .arg("server")
         .arg(format!("-config={}", directory.join("server.hcl").display()))
         .env("HOME", directory)

@@ -186,7 +186,8 @@ async fn arguments_are_answered_with_a_correction() {
 async fn a_failing_server_leaves_the_outcome_open_and_nothing_is_repeated() {
     let (vault, _machine, mut bridge) = serve().await;
     // 424 without a code that the bridge knows: a newer engine's, after something was sent.
-    for status in [424, 500, 502, 503] {
+    // A standby redirects when its way to the active node broke, also in mid-call.
+    for status in [424, 500, 502, 503, 307] {
         vault.answer("github/POST", ResponseTemplate::new(status));
         let text = bridge.refusal("proxy_request", post()).await;
         assert!(
@@ -194,7 +195,11 @@ async fn a_failing_server_leaves_the_outcome_open_and_nothing_is_repeated() {
             "{text}"
         );
     }
-    assert_eq!(vault.arrivals("mcp-proxy/proxy/github/POST").len(), 4);
+    let lost = refused(500, "local node not active but active cluster node not found");
+    vault.answer("github/POST", lost);
+    let text = bridge.refusal("proxy_request", post()).await;
+    assert!(text.starts_with("outcome_unknown: the way to Vault's active node broke"), "{text}");
+    assert_eq!(vault.arrivals("mcp-proxy/proxy/github/POST").len(), 6);
     bridge.finish().await;
 }
 
@@ -203,7 +208,6 @@ async fn what_vault_says_before_the_engine_is_asked_was_not_sent() {
     let (vault, _machine, mut bridge) = serve().await;
     for (answer, expected) in [
         (refused(429, "rate limit quota exceeded").insert_header("retry-after", "7"), "busy: "),
-        (ResponseTemplate::new(307), "vault_unavailable: Vault's node is a standby"),
         (ResponseTemplate::new(473), "vault_unavailable: Vault's node is a standby"),
         (refused(404, "no handler for route"), "vault_unavailable: the mcp-proxy engine isn't"),
     ] {

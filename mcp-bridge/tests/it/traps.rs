@@ -260,7 +260,7 @@ async fn a_proxy_in_the_environment_is_not_used_and_no_redirect_is_followed() {
     let redirect = wiremock::ResponseTemplate::new(307).insert_header("location", &*elsewhere);
     vault.answer("github/GET", redirect);
     let text = bridge.refusal("proxy_read", read).await;
-    assert!(text.starts_with("vault_unavailable: Vault's node is a standby"), "{text}");
+    assert!(text.starts_with("outcome_unknown: the way to Vault's active node"), "{text}");
     assert!(vault.arrivals("elsewhere").is_empty());
     bridge.finish().await;
 }

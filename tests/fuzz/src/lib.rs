@@ -11,17 +11,17 @@
 //!
 //! # A further target
 //!
-//! A module with `run(&mut Unstructured) -> Result<()>` and a line in [`TARGETS`]. What an MCP
-//! server answers (JSON-RPC messages, and the event stream that carries them: HTML Standard, section "Server-sent
-//! events") belongs here once an MCP upstream is read: any bytes in any chunks
-//! end in messages or an error, within the limits, and the same messages however they are cut.
+//! A module with `run(&mut Unstructured) -> Result<()>`, a line in [`TARGETS`], and its name in the
+//! tests' list.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a target ends in a panic when what must hold doesn't"
 )]
 
+mod answers;
 mod canonical;
+mod events;
 mod fields;
 mod handshake;
 mod redact;
@@ -48,6 +48,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "redact", runs: 500, body: redact::run },
     Target { name: "handshake", runs: 5_000, body: handshake::run },
     Target { name: "sealed", runs: 2_000, body: sealed::run },
+    Target { name: "events", runs: 3_000, body: events::run },
+    Target { name: "answers", runs: 400, body: answers::run },
 ];
 
 /// The longest useful input, in bytes: what a target builds from it is longer.
@@ -128,5 +130,5 @@ mod tests {
         };
     }
 
-    targets!(fields canonical rules redact handshake sealed);
+    targets!(fields canonical rules redact handshake sealed events answers);
 }

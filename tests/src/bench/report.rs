@@ -13,8 +13,12 @@ const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";
 
 /// Every section, in the README's order, with the verb that measures it.
-const SECTIONS: [(&str, &str); 3] =
-    [("calls", "make bench"), ("bridge", "make bench"), ("scale", "make scale")];
+const SECTIONS: [(&str, &str); 4] = [
+    ("calls", "make bench"),
+    ("bridge", "make bench"),
+    ("scale", "make scale"),
+    ("soak", "make soak"),
+];
 
 /// The results of one benchmark.
 #[derive(Debug)]

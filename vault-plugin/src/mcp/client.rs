@@ -313,7 +313,7 @@ impl<'c> Client<'c> {
             if !limits.room.cover(events.held()) {
                 return Err(EgressError::NoRoom.into());
             }
-            while let Some(data) = events.next() {
+            for data in events.by_ref() {
                 // What isn't JSON-RPC isn't the answer; that may follow.
                 for message in message::parse(&data, request.id).unwrap_or_default() {
                     match message {

@@ -10,7 +10,7 @@ use super::raw::{self, few_fields, items};
 
 /// Which result it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub enum Shape {
     /// Of a tool: blocks of content.
     Tool,
     /// Of a resource: its contents.
@@ -28,7 +28,7 @@ const SPARE: usize = 512;
 ///
 /// Structured content goes first, being the same in another form. A tool that promises it may answer
 /// without it only by an error, so the result then is one: its text says what happened.
-pub(super) fn shortened(result: &str, shape: Shape, most: usize) -> Option<String> {
+pub fn shortened(result: &str, shape: Shape, most: usize) -> Option<String> {
     let whole = result.len();
     let mut fields = few_fields(result)?;
     let list = fields.remove(shape.list())?.get();

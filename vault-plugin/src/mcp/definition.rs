@@ -200,6 +200,7 @@ mod tests {
                 json!({ "name": "a", "inputSchema": { "properties": { "q": { "enum": ["\u{202e}"] } } } }),
                 "to the letter",
             ),
+            (json!({ "name": "a", "inputSchema": { "x\u{e0041}": 1 } }), "to the letter"),
             (
                 json!({ "name": "a", "inputSchema": empty, "execution": { "taskSupport": "required" } }),
                 "task",

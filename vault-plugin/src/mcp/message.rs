@@ -122,7 +122,7 @@ pub(super) fn notification(method: &'static str, params: Value) -> Bytes {
 
 /// Our answer to a request of the server's: a ping is answered, all else refused (JSON-RPC 2.0,
 /// section 5.1: method not found).
-pub(super) fn answer_to(request: &FromServer) -> Option<Bytes> {
+pub fn answer_to(request: &FromServer) -> Option<Bytes> {
     let id = request.id.as_deref()?;
     let message = if request.asks == Asks::Ping {
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}")
@@ -167,7 +167,7 @@ impl Serialize for Params<'_> {
 
 /// What a server may want of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asks {
+pub enum Asks {
     /// A sign of life.
     Ping,
     /// The client's model.
@@ -205,7 +205,7 @@ impl Asks {
 
 /// A request of the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FromServer {
+pub struct FromServer {
     /// JSON, to the letter; `None` where it can't be answered.
     id: Option<String>,
     pub(super) asks: Asks,
@@ -213,7 +213,7 @@ pub(super) struct FromServer {
 
 /// What one text of the server holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Message {
+pub enum Message {
     /// The answer to our request: the JSON of its result.
     Result(String),
     /// The answer to our request: the JSON of its error.
@@ -229,7 +229,7 @@ pub(super) enum Message {
 /// The text isn't JSON-RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it isn't JSON-RPC")]
-pub(super) struct NotJsonRpc;
+pub struct NotJsonRpc;
 
 /// How long an id of the server's may be that is given back to it, in bytes.
 const MAX_ID_BYTES: usize = 256;
@@ -252,7 +252,7 @@ struct Envelope<'m> {
 ///
 /// # Errors
 /// [`NotJsonRpc`].
-pub(super) fn parse(text: &[u8], id: u64) -> Result<Vec<Message>, NotJsonRpc> {
+pub fn parse(text: &[u8], id: u64) -> Result<Vec<Message>, NotJsonRpc> {
     let text = str::from_utf8(text).map_err(|_| NotJsonRpc)?;
     let one = |text| {
         let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|_| NotJsonRpc)?;
@@ -329,7 +329,7 @@ fn is_id(id: &RawValue) -> bool {
 
 /// What a result says of itself, whatever else it is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum ResultKind {
+pub enum ResultKind {
     /// All there is.
     Complete,
     /// The server wants something first.
@@ -340,7 +340,7 @@ pub(super) enum ResultKind {
 
 impl ResultKind {
     /// Looks at the JSON of a result.
-    pub(super) fn of(result: &str) -> Self {
+    pub fn of(result: &str) -> Self {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Peek<'r> {

@@ -11,16 +11,16 @@ use serde_json::value::RawValue;
 
 /// How a JSON text is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Build {
+pub struct Build {
     /// How many arrays and objects lie within one another.
-    pub(super) levels: usize,
+    pub levels: usize,
     /// How many values there are, at most.
-    pub(super) values: usize,
+    pub values: usize,
 }
 
 impl Build {
     /// Of a text that is JSON.
-    pub(super) fn of(json: &str) -> Self {
+    pub fn of(json: &str) -> Self {
         let (mut open, mut levels, mut values) = (0_usize, 0, 1);
         let mut bytes = json.bytes();
         while let Some(byte) = bytes.next() {
@@ -53,10 +53,7 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
 }
 
 /// Hands on the items of an array, until `take` wants no more. `None` for what is no array.
-pub(super) fn items<'r>(
-    json: &'r str,
-    take: impl FnMut(&'r RawValue) -> ControlFlow<()>,
-) -> Option<()> {
+pub fn items<'r>(json: &'r str, take: impl FnMut(&'r RawValue) -> ControlFlow<()>) -> Option<()> {
     let mut json = serde_json::Deserializer::from_str(json);
     json.deserialize_seq(Items(take)).ok()?;
     json.end().ok()
@@ -73,7 +70,7 @@ pub(super) fn fields<'r>(
 }
 
 /// The fields of an object that has few; of a name that is there twice, the last one.
-pub(super) fn few_fields(json: &str) -> Option<BTreeMap<String, &RawValue>> {
+pub fn few_fields(json: &str) -> Option<BTreeMap<String, &RawValue>> {
     const FEW: usize = 64;
     let mut few = BTreeMap::new();
     let mut count = 0;

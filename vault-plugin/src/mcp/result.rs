@@ -205,8 +205,8 @@ impl McpAnswer {
     }
 }
 
-/// Reads an error; what isn't one is named so.
-fn error(text: &str) -> (Map<String, Value>, bool) {
+/// Reads an error, and tells whether something of it was cut; what isn't one is named so.
+pub fn error(text: &str) -> (Map<String, Value>, bool) {
     let given = few_fields(text).unwrap_or_default();
     let code = given.get("code").and_then(|code| code.get().parse().ok()).unwrap_or(0_i64);
     let message = given.get("message").and_then(|message| raw::text(message));

@@ -38,8 +38,8 @@ pub fn shown(kind: Kind, definition: &Map<String, Value>) -> Value {
             ("description" | "instructions", Value::String(text)) => {
                 (cut(text, TEXT).into(), usize::MAX)
             }
-            // Sent back to the letter.
-            ("uri" | "uriTemplate", value) => (value.clone(), FIELD),
+            // Sent back to the letter; refused as a whole if it hides something.
+            (key, value) if key == kind.key_field() => (value.clone(), FIELD),
             (_, value) => (plain(value), FIELD),
         };
         if size(&value) <= bound {
@@ -126,6 +126,7 @@ mod tests {
             },
             "description\u{200b}": "stands in for the other",
             "_meta": { "vendor/key": [hidden], "vendor/key\u{200d}": 1 },
+            "uri": hidden,
         }));
         let text = shown.to_string();
         assert!(!text.chars().any(super::super::hidden::is_hidden), "{text}");

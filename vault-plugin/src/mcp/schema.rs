@@ -11,7 +11,8 @@ pub enum Role {
     Title,
     /// A text for readers.
     Text,
-    /// A name or value that counts to the letter: a property, an enumerated value, a pattern.
+    /// A name or value that counts to the letter: a keyword, a property, an enumerated value, a
+    /// pattern.
     Exact,
 }
 
@@ -72,7 +73,10 @@ fn keyword(
             exact(value, change);
             value.clone()
         }
-        (_, value) => walk(value, change),
+        (key, value) => {
+            change(Role::Exact, key);
+            walk(value, change)
+        }
     }
 }
 
@@ -131,7 +135,22 @@ mod tests {
         assert_eq!(of(Role::Text), ["d1", "d2", "d3"]);
         assert_eq!(
             of(Role::Exact),
-            ["c1", "description", "e1", "k1", "object", "p1", "string", "title", "title", "x"]
+            [
+                "anyOf",
+                "c1",
+                "description",
+                "description",
+                "description",
+                "e1",
+                "k1",
+                "object",
+                "p1",
+                "string",
+                "title",
+                "title",
+                "x",
+                "x-note"
+            ]
         );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// Takes a stream apart, however it is cut into pieces.
 #[derive(Debug)]
-pub(super) struct Events {
+pub struct Events {
     /// Of one event, in bytes; also of a line that isn't over.
     most: usize,
     line: Vec<u8>,
@@ -22,13 +22,13 @@ pub(super) struct Events {
 /// An event is larger than may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event is too large")]
-pub(super) struct TooLarge;
+pub struct TooLarge;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl Events {
     /// Bounds the data of one event, in bytes.
-    pub(super) fn of_at_most(most: usize) -> Self {
+    pub fn of_at_most(most: usize) -> Self {
         Self {
             most,
             line: Vec::new(),
@@ -45,7 +45,7 @@ impl Events {
     ///
     /// # Errors
     /// [`TooLarge`]; then the stream is of no further use.
-    pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<(), TooLarge> {
+    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), TooLarge> {
         while !piece.is_empty() {
             if std::mem::take(&mut self.after_return)
                 && let Some(rest) = piece.strip_prefix(b"\n")
@@ -69,20 +69,15 @@ impl Events {
 
     /// Takes the end of the stream. An event that no empty line ended counts if it has data: whether
     /// that is whole is for its reader to see.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         if !self.line.is_empty() {
             self.end_line();
         }
         self.dispatch();
     }
 
-    /// The data of the next event.
-    pub(super) fn next(&mut self) -> Option<Vec<u8>> {
-        self.ready.pop_front()
-    }
-
     /// The bytes held.
-    pub(super) fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.line.len() + self.data.len() + self.ready.iter().map(Vec::len).sum::<usize>()
     }
 
@@ -126,6 +121,15 @@ impl Events {
         if std::mem::take(&mut self.has_data) && is_message && !data.is_empty() {
             self.ready.push_back(data);
         }
+    }
+}
+
+/// Gives the data of each event that is there.
+impl Iterator for Events {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.ready.pop_front()
     }
 }
 
