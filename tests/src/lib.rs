@@ -19,6 +19,7 @@ pub mod mcp_upstream;
 pub mod memory;
 pub mod nginx;
 pub mod programs;
+pub mod scale;
 pub mod server;
 pub mod stall;
 pub mod swtpm;

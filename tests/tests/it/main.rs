@@ -6,6 +6,7 @@ mod agent;
 mod approle;
 mod attribution;
 mod bridges;
+mod budget;
 mod check;
 mod clients;
 mod cluster;
