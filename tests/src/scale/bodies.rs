@@ -28,6 +28,8 @@ pub struct Outcome {
     pub busy: usize,
     /// Calls refused while the answer came.
     pub too_large: usize,
+    /// Calls whose time was up, on a machine that is busy enough.
+    pub late: usize,
     /// Memory of the plugin before, in MiB.
     pub before: f64,
     /// The most that it ever had, in MiB.
@@ -64,6 +66,7 @@ pub async fn at_once(world: &World) -> Outcome {
                     answer.refused(400, "busy");
                     "busy"
                 }
+                _ if answer.errors().contains("outcome_unknown: ") => "late",
                 _ => {
                     answer.refused(424, "response_too_large");
                     "too_large"
@@ -75,6 +78,7 @@ pub async fn at_once(world: &World) -> Outcome {
         match call.expect("an answer, or a clear refusal") {
             "whole" => outcome.whole += 1,
             "busy" => outcome.busy += 1,
+            "late" => outcome.late += 1,
             _ => outcome.too_large += 1,
         }
     }
