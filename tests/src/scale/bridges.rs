@@ -85,17 +85,18 @@ impl Many {
         took
     }
 
-    /// Ends them all, as clients that leave.
+    /// Ends them all, as clients that leave: how many left their token behind, which they do only where
+    /// the server takes too long to end it.
     ///
     /// # Panics
-    /// When one doesn't end well, or leaves its token behind.
-    pub async fn leave(self, world: &World) {
+    /// When one doesn't end well.
+    pub async fn leave(self, world: &World) -> usize {
         // More than one each only where a login's answer came too late.
         let most = tokens(world).await;
         let count = self.bridges.len();
         assert!(most >= self.tokens + count, "each has a token of its own");
         join_all(self.bridges.into_iter().map(Bridge::leave)).await;
-        assert_eq!(tokens(world).await, most - count, "every bridge has ended its token");
+        tokens(world).await - (most - count)
     }
 }
 
