@@ -55,7 +55,7 @@ impl Automaton {
     }
 
     /// Compiles it to find where texts end, or with `backwards` where they begin.
-    pub(super) fn compile(&self, backwards: bool) -> Result<NFA, BuildError> {
+    pub(super) fn compile(&self, backwards: bool) -> Result<NFA, Box<BuildError>> {
         let mut builder = Builder::new();
         builder.set_utf8(false);
         builder.set_reverse(backwards);
@@ -113,14 +113,14 @@ impl Automaton {
         builder.finish_pattern(start)?;
         if backwards {
             // From a known end alone.
-            return builder.build(start, start);
+            return Ok(builder.build(start, start)?);
         }
         // Last in order, or a text would be missed in which another begins.
         let anywhere = builder.add_empty()?;
         let skip = builder.add_range(Transition { start: 0, end: u8::MAX, next: anywhere })?;
         let either = builder.add_union(vec![start, skip])?;
         builder.patch(anywhere, either)?;
-        builder.build(start, anywhere)
+        Ok(builder.build(start, anywhere)?)
     }
 
     /// The edges, those of each node together, in the order in which they were added.
