@@ -21,6 +21,7 @@ pub mod memory;
 pub mod nginx;
 pub mod plot;
 pub mod programs;
+pub mod scale;
 pub mod server;
 pub mod soak;
 pub mod stall;

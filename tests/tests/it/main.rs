@@ -6,6 +6,7 @@ mod agent;
 mod approle;
 mod attribution;
 mod bridges;
+mod budget;
 mod chaos;
 mod check;
 mod clients;

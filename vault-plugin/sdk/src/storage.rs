@@ -86,6 +86,7 @@ pub struct InMemoryStorage {
 #[derive(Default)]
 struct State {
     entries: BTreeMap<String, Vec<u8>>,
+    reads: usize,
     writes_left: Option<usize>,
     read_only: bool,
 }
@@ -112,6 +113,11 @@ impl InMemoryStorage {
     /// Refuses every write as a standby's storage does.
     pub fn set_read_only(&self, read_only: bool) {
         self.lock().read_only = read_only;
+    }
+
+    /// How often an entry or a list of them was asked for.
+    pub fn reads(&self) -> usize {
+        self.lock().reads
     }
 
     /// Every key, sorted.
@@ -145,7 +151,9 @@ impl InMemoryStorage {
 impl Storage for InMemoryStorage {
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let mut children: Vec<String> = Vec::new();
-        for key in self.lock().entries.keys() {
+        let mut state = self.lock();
+        state.reads += 1;
+        for key in state.entries.keys() {
             let Some(rest) = key.strip_prefix(prefix) else { continue };
             let child = match rest.find('/') {
                 Some(slash) => rest.get(..=slash).unwrap_or(rest),
@@ -159,7 +167,9 @@ impl Storage for InMemoryStorage {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.lock().entries.get(key).cloned())
+        let mut state = self.lock();
+        state.reads += 1;
+        Ok(state.entries.get(key).cloned())
     }
 
     async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), StorageError> {

@@ -35,8 +35,6 @@ pub struct Snapshot {
     pub credential: Option<Credential>,
     /// Finds every live version of the secret in answers.
     pub redactor: Arc<Redactor>,
-    /// About what the redactor keeps in memory, in bytes.
-    pub(super) weight: usize,
     /// Connections; they end with the snapshot.
     pub upstream: Upstream,
     /// Where calls take their places.
@@ -124,13 +122,11 @@ impl Engine {
         } else {
             (None, Vec::new())
         };
-        let weight = secrets.iter().map(secret_bytes).sum::<usize>() * REDACTOR_BYTES;
         let redactor = match &credential {
             None => Redactor::none(),
             Some(credential) => compile(credential.name.clone(), secrets).await?,
         };
         Ok(Snapshot {
-            weight,
             service_id: entry.id,
             enabled: entry.definition.enabled.unwrap_or(true),
             places: Places::new(places, Arc::clone(&mount.in_flight)),
@@ -165,9 +161,6 @@ fn stripe(name: &Name) -> usize {
 /// The bytes of secrets that one redactor searches for: beyond, versions older than the one in use
 /// and the newest few aren't searched for any more.
 const SEARCHED_BYTES: usize = 4 << 10;
-
-/// What a compiled redactor takes for each byte of a secret, measured after a few searches.
-const REDACTOR_BYTES: usize = 32 << 10;
 
 /// The mount's settings have changed under a definition. What exactly is the operator's business.
 fn no_longer_allowed(name: &Name, failure: &Failure) -> Failure {

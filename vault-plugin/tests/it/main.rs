@@ -30,3 +30,5 @@ mod tools;
 mod upstream;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod warm;

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use serde::Serializer as _;
-use serde_json::{Map, Value};
+use serde::ser::SerializeMap as _;
+use serde_json::Value;
 use time::OffsetDateTime;
 use tracing::Level;
 
@@ -20,19 +21,24 @@ const CUT_MODULE_BYTES: usize = 256;
 /// Most lines are shorter.
 const USUAL_LINE_BYTES: usize = 512;
 
-/// The caller's keys and values.
+/// The caller's keys and values, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Map<String, Value>);
+pub(super) struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
-    pub(super) fn insert(&mut self, name: &str, value: impl Into<Value>) {
-        // Keys with @ are the format's own. The host casts their values without a check.
-        let name = if name.starts_with('@') { format!("_{name}") } else { name.to_owned() };
-        self.0.insert(name, value.into());
+    /// Adds one; of two with the same name, the later counts.
+    pub(super) fn insert(&mut self, name: &'static str, value: impl Into<Value>) {
+        let value = value.into();
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name, value)),
+        }
     }
 
     pub(super) fn extend(&mut self, other: &Self) {
-        self.0.extend(other.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+        for (name, value) in &other.0 {
+            self.insert(name, value.clone());
+        }
     }
 }
 
@@ -53,7 +59,7 @@ impl Line<'_> {
         }
         let module = cut(self.module, CUT_MODULE_BYTES);
         let message = cut(self.message, CUT_MESSAGE_BYTES);
-        self.compose(at, module, message, &Map::from_iter([("truncated".to_owned(), true.into())]))
+        self.compose(at, module, message, &[("truncated", true.into())])
     }
 
     fn compose(
@@ -61,23 +67,46 @@ impl Line<'_> {
         at: SystemTime,
         module: &str,
         message: &str,
-        fields: &Map<String, Value>,
+        fields: &[(&'static str, Value)],
     ) -> Vec<u8> {
+        let timestamp = timestamp(at);
         let own = [
-            ("@level", Value::from(level(self.level))),
-            ("@message", message.into()),
-            ("@module", module.into()),
-            ("@timestamp", timestamp(at).into()),
+            ("@level", level(self.level)),
+            ("@message", message),
+            ("@module", module),
+            ("@timestamp", &timestamp),
         ];
-        let fields = fields.iter().map(|(name, value)| (name.as_str(), value));
-        let all = own.iter().map(|(name, value)| (*name, value)).chain(fields);
         let mut line = Vec::with_capacity(USUAL_LINE_BYTES);
         // Names are texts and a vector takes everything: this can't fail. JSON escapes newlines, so
         // the line stays one.
-        let _ = serde_json::Serializer::new(&mut line).collect_map(all);
+        let _ = object(&mut line, own, fields);
         line.push(b'\n');
         line
     }
+}
+
+fn object(
+    line: &mut Vec<u8>,
+    own: [(&str, &str); 4],
+    fields: &[(&'static str, Value)],
+) -> serde_json::Result<()> {
+    let mut serializer = serde_json::Serializer::new(line);
+    let mut object = serializer.serialize_map(None)?;
+    for (name, value) in own {
+        object.serialize_entry(name, value)?;
+    }
+    for (name, value) in fields {
+        // An empty text says no more than its absence, and the host parses every line whole.
+        if value.as_str() == Some("") {
+            continue;
+        }
+        // Keys with @ are the format's own. The host casts their values without a check.
+        match name.strip_prefix('@') {
+            Some(name) => object.serialize_entry(&format!("_@{name}"), value)?,
+            None => object.serialize_entry(name, value)?,
+        }
+    }
+    object.end()
 }
 
 fn level(level: &Level) -> &'static str {

@@ -47,6 +47,12 @@ fn fields_become_keys_with_their_types() {
 }
 
 #[test]
+fn empty_texts_are_left_out() {
+    let lines = lines(None, || tracing::info!(rule = "", count = 0, "fine"));
+    assert_eq!((lines[0].get("rule"), &lines[0]["count"]), (None, &0.into()));
+}
+
+#[test]
 fn callers_cannot_reach_the_formats_own_keys() {
     let lines = lines(None, || {
         tracing::info!("@level" = 3, "@message" = false, "@timestamp" = 0, "fine");

@@ -1,6 +1,7 @@
 //! From an engine's result to the wire. The one place that knows the host's error kinds.
 
 use proto::pb;
+use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::response::Response;
@@ -37,13 +38,19 @@ fn ok(response: Response) -> pb::HandleRequestReply {
         return pb::HandleRequestReply::default();
     }
     // The host parses it as JSON whenever there is a response, also one of warnings alone.
-    let data = response
-        .data
-        .map_or_else(|| "null".to_owned(), |data| serde_json::Value::Object(data).to_string());
+    let data = match response.data.map_or_else(|| Ok("null".to_owned()), |data| json(&data)) {
+        Ok(data) => data,
+        Err(error) => return self::error(&error),
+    };
     pb::HandleRequestReply {
         response: Some(pb::Response { data, warnings: response.warnings, ..Default::default() }),
         err: None,
     }
+}
+
+/// Not by way of `Display`, which hands every piece of a large text through the machinery of formats.
+fn json(data: &Map<String, Value>) -> Result<String, Error> {
+    serde_json::to_string(data).map_err(|error| Error::Internal(format!("response data: {error}")))
 }
 
 fn with_data(data: &serde_json::Value) -> pb::HandleRequestReply {

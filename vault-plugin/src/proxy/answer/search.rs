@@ -92,7 +92,7 @@ impl Search {
     fn passed_bytes(&self) -> usize {
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        (headers + self.body.len()).saturating_mul(self.redactor.passes())
+        self.redactor.work(headers + self.body.len())
     }
 
     fn search(self) -> Result<Redacted, Withheld> {

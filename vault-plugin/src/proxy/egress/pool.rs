@@ -116,10 +116,9 @@ impl Pool {
 
     /// Opens a connection, whatever is kept.
     pub(super) async fn open(&self, deadline: Instant) -> Result<Lease, EgressError> {
-        let socket = self.dialer.dial(deadline).await?;
-        let connection = timeout_at(deadline, Connection::start(socket))
-            .await
-            .map_err(|_| Unreachable::ConnectTimeout)??;
+        // Boxed because it is large (names, TLS) and rare: a call on a kept connection, whose future
+        // this is a part of, stays small enough to be moved for next to nothing.
+        let connection = Box::pin(self.connection(deadline)).await?;
         let mut slots = self.slots();
         match &connection {
             Connection::Http1(_) => slots.unshared = true,
@@ -129,6 +128,13 @@ impl Pool {
             }
         }
         Ok(Lease { connection, reused: false })
+    }
+
+    async fn connection(&self, deadline: Instant) -> Result<Connection, EgressError> {
+        let socket = self.dialer.dial(deadline).await?;
+        timeout_at(deadline, Connection::start(socket))
+            .await
+            .map_err(|_| Unreachable::ConnectTimeout)?
     }
 
     /// Keeps a connection whose answer was read to its end.

@@ -350,9 +350,45 @@ fn refuses_more_than_it_can_search() {
 }
 
 #[test]
+fn what_was_put_away_finds_the_same_again() {
+    let secret = "ghp_0123456789abcdefABCDEF0123456789abcd";
+    let redactor = redactor(&[secret]);
+    let bytes = redactor.bytes();
+    // A usual token must stay cheap: thousands of services are kept at once.
+    assert!(bytes < 100 << 10, "{bytes}");
+    let warm = redactor.work(10);
+    redactor.put_away();
+    assert!(redactor.work(10) > warm, "it has to be compiled");
+    for (name, text) in spellings(secret) {
+        assert!(plain(&redactor, &text).contains(MARK), "{name}");
+    }
+    assert_eq!(redactor.work(10), warm);
+    assert_eq!(redactor.bytes(), bytes);
+}
+
+#[test]
 fn a_text_made_to_exhaust_the_search_is_withheld() {
     // Each window of 18 characters is a state of its own.
-    let search = Search::new("x[ab]*a[ab]{18}c").ok().unwrap();
+    let search = Search::new(|| {
+        // x[ab]*a[ab]{18}c
+        let mut automaton = automaton::Automaton::default();
+        let (start, loops) = (automaton.node(), automaton.node());
+        automaton.start_at(start);
+        automaton.edge(start, b'x', loops);
+        automaton.range(loops, b'a', b'b', loops);
+        let mut from = automaton.node();
+        automaton.edge(loops, b'a', from);
+        for _ in 0..18 {
+            let to = automaton.node();
+            automaton.range(from, b'a', b'b', to);
+            from = to;
+        }
+        let end = automaton.node();
+        automaton.edge(from, b'c', end);
+        automaton.end_at(end);
+        automaton
+    });
+    let search = search.ok().unwrap();
     let redactor = Redactor {
         name: "demo".to_owned(),
         folded: Vec::new(),
