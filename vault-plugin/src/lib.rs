@@ -36,6 +36,7 @@ pub mod error;
 pub mod mcp;
 pub mod memory;
 pub mod name;
+pub mod open_files;
 mod path;
 pub mod proxy;
 pub mod storage;

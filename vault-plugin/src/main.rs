@@ -7,6 +7,7 @@ use vault_plugin::engine::Engine;
 fn main() -> ExitCode {
     // Before any thread runs.
     vault_plugin::memory::give_large_bodies_back();
+    vault_plugin::open_files::raise_limit();
     serve()
 }
 
