@@ -89,7 +89,12 @@ impl Stage {
                 secrets.push(secret_id.clone());
                 // What was written last is there: so is the secret_id, or the login would be refused.
                 let ready = format!("sys/policies/acl/ready-{number}");
-                root.write(&ready, json!({ "policy": "" })).await.ok();
+                root.write(
+                    &ready,
+                    json!({ "policy": "path \"none\" { capabilities = [\"deny\"] }" }),
+                )
+                .await
+                .ok();
                 crate::wait::until("the secret_id on the bridge's node", async || {
                     (node.read(&ready).await.status == 200).then_some(())
                 })
