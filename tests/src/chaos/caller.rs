@@ -154,9 +154,9 @@ impl Caller {
             Way::Cli(api) => {
                 let (target, fields) = self.request(kind, id, &path, ms);
                 let fields = fields.as_object().expect("fields").iter();
-                let fields = fields.map(|(name, value)| match value {
-                    Value::String(text) => format!("{name}={text}"),
-                    value => format!("{name}={value}"),
+                let fields = fields.map(|(name, value)| match value.as_str() {
+                    Some(text) => format!("{name}={text}"),
+                    None => format!("{name}={value}"),
                 });
                 let mut arguments = vec!["write".to_owned(), "-format=json".to_owned(), target];
                 arguments.extend(fields);

@@ -87,6 +87,18 @@ impl Stage {
             let way = if number < BRIDGES {
                 let (role_id, secret_id) = app_role(&root, &name).await;
                 secrets.push(secret_id.clone());
+                // What was written last is there: so is the secret_id, or the login would be refused.
+                let ready = format!("sys/policies/acl/ready-{number}");
+                root.write(
+                    &ready,
+                    json!({ "policy": "path \"none\" { capabilities = [\"deny\"] }" }),
+                )
+                .await
+                .ok();
+                crate::wait::until("the secret_id on the bridge's node", async || {
+                    (node.read(&ready).await.status == 200).then_some(())
+                })
+                .await;
                 Way::Bridge(Agent::start(node.address(), &role_id, &secret_id))
             } else {
                 let request = json!({ "policies": [name], "no_default_policy": true });
