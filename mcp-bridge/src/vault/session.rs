@@ -224,8 +224,12 @@ impl Session {
         match outcome {
             Ok(login) => Ok(self.install(login)),
             Err(error) => {
+                let was_refused = self.state().failure.as_ref().is_some_and(|failure| {
+                    failure.error == LoginError::Refused && failure.fingerprint == read
+                });
                 let pause = match error {
                     LoginError::Unavailable(_) | LoginError::TpmAway => RETRY_UNAVAILABLE,
+                    LoginError::Refused if !was_refused => RETRY_REFUSED_ONCE,
                     LoginError::Refused | LoginError::Unreadable | LoginError::TooSoon => {
                         RETRY_REFUSED
                     }
@@ -362,6 +366,8 @@ const REPLACE_EVERY: Duration = Duration::from_secs(60);
 /// After a refusal nobody asks again for so long, unless the credential's file changes: Vault
 /// counts failures towards a lockout.
 const RETRY_REFUSED: Duration = Duration::from_secs(60);
+/// After the first refusal: a standby that serves reads refuses a credential that it doesn't know yet.
+const RETRY_REFUSED_ONCE: Duration = Duration::from_secs(5);
 /// A wrong PIN is tried again only when its file changes, or the credential's: the TPM counts.
 const RETRY_PIN: Duration = Duration::from_secs(365 * 86400);
 /// Callers that wait together for a Vault that is down, or for a TPM, share one attempt.

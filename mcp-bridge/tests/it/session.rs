@@ -1,5 +1,7 @@
 //! The token's life: login, renewal, replacement, end.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::bridge::{Bridge, Machine};
@@ -140,6 +142,25 @@ async fn a_refused_credential_is_not_tried_again_until_it_changes() {
     std::fs::write(machine.path("secret_id"), SECRET_ID).unwrap();
     let (text, error) = bridge.call("proxy_read", read()).await;
     assert!(!error, "{text}");
+    bridge.finish().await;
+}
+
+/// As by a standby that has yet to hear of a credential that was made just now.
+#[tokio::test]
+async fn a_first_refusal_is_soon_doubted_once() {
+    let vault = Vault::start().await;
+    let machine = Machine::new();
+    vault.script().refuse_login = true;
+    let mut bridge = machine.serve(&vault);
+    bridge.initialize("2025-11-25").await;
+    let text = bridge.refusal("proxy_read", read()).await;
+    assert!(text.starts_with("login_refused: Vault no longer accepts"), "{text}");
+    vault.script().refuse_login = false;
+    let limit = Instant::now() + Duration::from_secs(30);
+    while bridge.call("proxy_read", read()).await.1 {
+        assert!(Instant::now() < limit, "it asks again");
+    }
+    assert_eq!(vault.arrivals(LOGIN).len(), 2);
     bridge.finish().await;
 }
 
