@@ -439,6 +439,26 @@ async fn prompts_and_resources_are_offered_where_there_are_some() {
 }
 
 #[tokio::test]
+async fn a_result_of_very_many_items_is_gone_through_without_being_kept() {
+    let resource = json!({ "uri": "file:///a", "name": "a" });
+    let vault = with(json!({ "tools": [], "resources": [resource] })).await;
+    // The last one is no content, so that little comes back.
+    let contents = format!("{{\"contents\":[{}1]}}", "{\"\":1},".repeat(100_000));
+    vault.answer("resources/linear", answered(json!({ "result": contents })));
+    let machine = Machine::new();
+    let mut bridge = machine.serve(&vault);
+    bridge.initialize("2025-11-25").await;
+    names(&mut bridge).await;
+    let read = bridge.request("resources/read", json!({ "uri": "linear+file:///a" })).await;
+    assert!(read["error"].is_object(), "{read}");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 60 << 10, "{peak} KiB");
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn a_subscriber_hears_of_the_lists_that_it_asked_for() {
     let prompt = json!({ "name": "hi" });
     let vault = with(json!({ "tools": [tool("get", "Gets.")], "prompts": [prompt] })).await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use vault_sdk::Operation;
 
 use super::server::{Answer, McpServer, Seen, stateless};
-use crate::mount::Mount;
+use crate::mount::{Mount, refusal};
 
 /// Of each answer, in bytes. As a tree, it would take a hundred times that.
 const BYTES: usize = 2 << 20;
@@ -62,8 +62,8 @@ async fn read(rest: String) {
     assert_eq!(server.count("resources/read"), 1);
 }
 
-/// Asks with arguments, or a query, of this form.
-async fn ask(path: &str) {
+/// Asks with arguments, or a query, of this form; they are refused, saying this.
+async fn ask(path: &str, says: &str) {
     let tool = "[{\"name\":\"t\",\"inputSchema\":{\"properties\":{\"a\":\
                 {\"type\":\"string\",\"x-mcp-header\":\"A\"}}}}]";
     let server = McpServer::start(move |seen| {
@@ -76,13 +76,13 @@ async fn ask(path: &str) {
     let mount = mount(&server).await;
     let web = json!({ "base_url": "https://api.example.com", "auth": "none" });
     mount.write("services/web", web).await.unwrap();
+    mount.write("services/docs", json!({ "rules": "deny tool t" })).await.unwrap();
     mount.handle(Operation::Update, "tools/docs/refresh", json!({})).await.unwrap();
     let given = format!("{{\"a\":\"x\",\"b\":{}}}", filler(BYTES));
     let field = if path.starts_with("proxy") { "query" } else { "arguments" };
     let outcome = mount.handle(Operation::Update, path, json!({ field: given })).await;
-    // What isn't refused for its form is sent once.
-    let is_call = path.starts_with("call");
-    assert_eq!((outcome.is_ok(), server.count("tools/call")), (is_call, usize::from(is_call)));
+    // The server would make a tree of what it got.
+    assert!(refusal(outcome).contains(says), "{says}");
 }
 
 /// Lists, approves and shows all that a server offers.
@@ -140,24 +140,23 @@ async fn all_forms() {
     grown.push(("batch", peak()));
     list(filler(BYTES)).await;
     grown.push(("page", peak()));
-    for path in ["prompts/docs/p", "call/docs/t", "proxy/web/GET"] {
-        ask(path).await;
+    for (path, says) in [
+        ("prompts/docs/p", "texts by name"),
+        ("call/docs/t", "denied_by_rule"),
+        ("proxy/web/GET", "longer than 8192 bytes"),
+    ] {
+        ask(path, says).await;
         grown.push((path, peak()));
     }
-    // As many values as are taken.
-    let definition =
-        |n| format!("{{\"name\":\"t{n}\",\"inputSchema\":{{}},\"x\":{}}}", filler(64 << 10));
-    let definitions: Vec<String> = (0..8).map(definition).collect();
-    list(format!("[{}]", definitions.join(","))).await;
-    grown.push(("list", peak()));
+    // As many values as are taken, in schemas of which calls need a part.
     let input = format!(
         "{{\"properties\":{{\"a\":{{\"type\":\"string\",\"x-mcp-header\":\"A\"}}}},\"examples\":{}}}",
         filler(63 << 10)
     );
     let definition = |n| format!("{{\"name\":\"t{n}\",\"inputSchema\":{input}}}");
-    let definitions: Vec<String> = (0..24).map(definition).collect();
+    let definitions: Vec<String> = (0..8).map(definition).collect();
     list(format!("[{}]", definitions.join(","))).await;
-    grown.push(("annotated", peak()));
+    grown.push(("list", peak()));
     println!("peak {} of {grown:?}", peak());
 }
 
