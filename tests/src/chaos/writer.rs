@@ -130,7 +130,8 @@ impl Writer {
         let answer = tokio::time::timeout(LIMIT, api.send(method, &target, body)).await;
         let (count, acknowledged) = match answer {
             Ok(Ok(answer)) if (200..300).contains(&answer.status) => (0, Some(Instant::now())),
-            Ok(Ok(answer)) if answer.status < 500 => (1, None),
+            // A standby that lost the leader under a request answers 307: it may have been stored.
+            Ok(Ok(answer)) if (400..500).contains(&answer.status) => (1, None),
             Ok(Err(error)) if error.is_connect() => (1, None),
             Ok(_) | Err(_) => (2, None),
         };
