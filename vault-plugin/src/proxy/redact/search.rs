@@ -17,6 +17,10 @@ const KEPT_BYTES: usize = 32 << 10;
 /// once in so many bytes, is made to cost time.
 const MIN_CLEARS: usize = 2;
 const MIN_BYTES_PER_STATE: usize = 128;
+/// So is one in which unwanted places are read again and again: beyond so many times its length, and
+/// some more for a short one, the search gives up.
+const MOST_REREADS: usize = 4;
+const MIN_REREAD_BYTES: usize = 64 << 10;
 
 /// The automaton doesn't compile within its bounds.
 pub(super) struct NotCompiled;
@@ -32,12 +36,13 @@ pub(super) struct Search {
 }
 
 /// What finds the ends of places, and what is kept of it from one search to the next.
-///
-/// What finds their beginnings isn't kept: most texts hold no secret, and it would take as much again.
 struct Compiled {
     forwards: DFA,
     /// The states of the last search, unless they are too many.
     states: Mutex<Option<Cache>>,
+    /// Compiled when a place was found first: most upstreams never send the secret back. It isn't
+    /// reckoned, and takes as much again.
+    backwards: Mutex<Option<Backwards>>,
     /// The bytes of a cache without states.
     empty_bytes: usize,
 }
@@ -91,9 +96,10 @@ impl Search {
         let compiled = self.compiled().map_err(|NotCompiled| GaveUp)?;
         let kept = compiled.states.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut states = kept.unwrap_or_else(|| compiled.forwards.create_cache());
-        let mut backwards = None;
+        let mut backwards = compiled.backwards.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut places = Vec::new();
         let mut from = 0;
+        let mut to_reread = MOST_REREADS.saturating_mul(text.len()).max(MIN_REREAD_BYTES);
         while from < text.len() && places.len() <= most {
             let input = Input::new(text).range(from..);
             let end = compiled.forwards.try_search_fwd(&mut states, &input).map_err(|_| GaveUp)?;
@@ -107,11 +113,15 @@ impl Search {
                 from = place.end;
                 places.push(place);
             } else {
+                to_reread = to_reread.checked_sub(place.len()).ok_or(GaveUp)?;
                 from = place.start + 1;
             }
         }
         if states.memory_usage() <= compiled.empty_bytes + KEPT_BYTES {
             *compiled.states.lock().unwrap_or_else(PoisonError::into_inner) = Some(states);
+        }
+        if let Some(backwards) = backwards.filter(Backwards::is_small) {
+            *compiled.backwards.lock().unwrap_or_else(PoisonError::into_inner) = Some(backwards);
         }
         Ok(places)
     }
@@ -121,7 +131,9 @@ impl Compiled {
     fn new(automaton: &Automaton) -> Result<Self, NotCompiled> {
         let forwards = build(automaton, false)?;
         let states = forwards.create_cache();
-        Ok(Self { empty_bytes: states.memory_usage(), states: Mutex::new(Some(states)), forwards })
+        let empty_bytes = states.memory_usage();
+        let states = Mutex::new(Some(states));
+        Ok(Self { forwards, states, backwards: Mutex::new(None), empty_bytes })
     }
 }
 
@@ -129,13 +141,19 @@ impl Compiled {
 struct Backwards {
     automaton: DFA,
     states: Cache,
+    empty_bytes: usize,
 }
 
 impl Backwards {
     fn new(automaton: &Automaton) -> Result<Self, GaveUp> {
         let automaton = build(automaton, true).map_err(|NotCompiled| GaveUp)?;
         let states = automaton.create_cache();
-        Ok(Self { automaton, states })
+        Ok(Self { empty_bytes: states.memory_usage(), automaton, states })
+    }
+
+    /// Whether its states are few enough to be kept.
+    fn is_small(&self) -> bool {
+        self.states.memory_usage() <= self.empty_bytes + KEPT_BYTES
     }
 
     /// The first of all beginnings, not before `from`.

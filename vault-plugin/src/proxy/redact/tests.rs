@@ -367,6 +367,17 @@ fn what_was_put_away_finds_the_same_again() {
 }
 
 #[test]
+fn a_text_of_unwanted_places_within_each_other_is_withheld() {
+    // Each of its backslashes begins a place that is part of a word, and so no secret.
+    let text = format!("{}u0070assX", "\\".repeat(16 << 10));
+    let (redacted, hits) = redact(&redactor(&["pass"]), text, false);
+    assert_eq!((&*redacted, hits), (mark("demo", "\"").as_bytes(), 1));
+    // A few of them are no reason.
+    let text = format!("{}u0070assX", "\\".repeat(40));
+    assert_eq!(plain(&redactor(&["pass"]), &text), text);
+}
+
+#[test]
 fn a_text_made_to_exhaust_the_search_is_withheld() {
     // Each window of 18 characters is a state of its own.
     let search = Search::new(|| {
