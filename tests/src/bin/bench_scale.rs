@@ -27,6 +27,9 @@ const TOOLS: [usize; 2] = [1, 1000];
 const VERSIONS: [usize; 2] = [1, 10];
 const BRIDGES: usize = 500;
 const PASSES: usize = 9;
+/// How many agents to reckon for, and how often each of them calls: once in ten seconds, all day.
+const AGENTS: [usize; 3] = [100, 1000, 10_000];
+const CALLS_PER_MINUTE: usize = 6;
 
 /// Runs all parts, or those that the arguments name; only all together get into the README.
 #[tokio::main(flavor = "current_thread")]
@@ -37,21 +40,23 @@ async fn main() {
         if !named.is_empty() && !named.iter().any(|name| name == part) {
             continue;
         }
-        let table = match part {
+        let tables = match part {
             "services" => services().await,
-            "tools" => tools().await,
-            "versions" => versions().await,
-            "bodies" => largest_bodies().await,
-            _ => bridges().await,
+            "tools" => vec![tools().await],
+            "versions" => vec![versions().await],
+            "bodies" => vec![largest_bodies().await],
+            _ => vec![bridges().await],
         };
-        println!("\n{}", report.add(table));
+        for table in tables {
+            println!("\n{}", report.add(table));
+        }
     }
     if named.is_empty() {
         report.publish();
     }
 }
 
-async fn services() -> Table {
+async fn services() -> Vec<Table> {
     println!("A server for each number of services; making the largest takes a minute or two.\n");
     let mut stages = Vec::new();
     for count in SERVICES {
@@ -114,6 +119,23 @@ async fn services() -> Table {
         spread(|cost| cost.0),
         spread(|cost| cost.1)
     ));
+    let most = costs.iter().map(|(server, plugin)| server + plugin).fold(0.0, f64::max);
+    vec![table, agents(most)]
+}
+
+/// What so many agents need, reckoned from the processor time of a call in server and plugin, in µs.
+fn agents(call_us: f64) -> Table {
+    let columns = [("calls/s", 0), ("cores at work", 2), ("cores, half of them idle", 1)];
+    let caption = format!(
+        "Reckoned from the dearest call above, {call_us:.0} µs of server and plugin together: agents that \
+         call {CALLS_PER_MINUTE} times a minute, all the time."
+    );
+    let mut table = Table::new(caption, &columns);
+    for count in AGENTS {
+        let per_second = (count * CALLS_PER_MINUTE) as f64 / 60.0;
+        let cores = per_second * call_us / 1e6;
+        table.row(format!("{count} agents"), [per_second, cores, cores * 2.0]);
+    }
     table
 }
 
@@ -252,6 +274,7 @@ async fn bridges() -> Table {
         ("most", 1),
         ("server MiB", 0),
         ("plugin MiB", 1),
+        ("tokens left behind", 0),
     ];
     let caption =
         "Bridges that start at the same moment: login, tools, a call each; then four more each.";
