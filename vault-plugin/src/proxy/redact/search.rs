@@ -96,7 +96,8 @@ impl Search {
         let compiled = self.compiled().map_err(|NotCompiled| GaveUp)?;
         let kept = compiled.states.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut states = kept.unwrap_or_else(|| compiled.forwards.create_cache());
-        let mut backwards = compiled.backwards.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut backwards =
+            compiled.backwards.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut places = Vec::new();
         let mut from = 0;
         let mut to_reread = MOST_REREADS.saturating_mul(text.len()).max(MIN_REREAD_BYTES);
