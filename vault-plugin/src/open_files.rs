@@ -20,7 +20,7 @@ mod tests {
     fn the_soft_limit_becomes_the_hard_one() {
         let before = getrlimit(Resource::Nofile);
         let lower = before.current.map_or(4096, |current| current.div_ceil(2));
-        setrlimit(Resource::Nofile, Rlimit { current: Some(lower), ..before.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(lower), ..before }).unwrap();
         raise_limit();
         let after = getrlimit(Resource::Nofile);
         assert_eq!((after.current, after.maximum), (before.maximum, before.maximum));
