@@ -5,10 +5,10 @@
 //! |---|---|
 //! | [`call`] | the pipeline of a call |
 //! | [`client`], [`era`], [`session`] | one request and its answer; in which revision, in which session |
-//! | [`parting`] | the last word, when nobody waits any more |
-//! | [`message`], [`headers`], [`sse`] | what stands on the wire |
+//! | `parting` | the last word, when nobody waits any more |
+//! | [`message`], `headers`, [`sse`] | what stands on the wire |
 //! | [`raw`] | JSON taken apart without a tree of it |
-//! | [`result`], [`cut`], [`trouble`] | what the caller gets of an answer, or of its absence |
+//! | [`result`], [`cut`], `trouble` | what the caller gets of an answer, or of its absence |
 //! | [`listing`] | all that a server offers |
 //! | [`definition`], [`digest`] | one definition as the server gave it |
 //! | [`sanitise`], [`hidden`], [`schema`] | a definition as agents may see it |
@@ -17,7 +17,7 @@
 //! | [`seen`] | what one look at a server found |
 //! | [`offer`] | what is offered, waits or is withheld |
 //! | [`segment`] | what a name is in a path |
-//! | [`trust`], [`template`] | which tools may be called, and resources read |
+//! | [`trust`], `template` | which tools may be called, and resources read |
 
 pub mod call;
 pub mod client;
