@@ -96,11 +96,15 @@ impl<'a> Walk<'a> {
     /// The length of the unit at hand, at most to the end of the text.
     fn unit(&self) -> usize {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let unit = match rest {
+        let mut unit = match rest {
             [b'\\', b'u', ..] if self.in_string => 6,
             [b'\\', ..] if self.in_string => 2,
             _ => 1,
         };
+        // No JSON escapes a character outside ASCII; what does so all the same keeps it whole.
+        while unit > 1 && rest.get(unit).is_some_and(|byte| matches!(byte, 0x80..=0xBF)) {
+            unit += 1;
+        }
         unit.min(rest.len())
     }
 

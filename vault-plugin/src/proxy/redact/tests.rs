@@ -378,6 +378,13 @@ fn a_text_of_unwanted_places_within_each_other_is_withheld() {
 }
 
 #[test]
+fn a_backslash_before_a_character_outside_ascii_leaves_text_whole() {
+    let (redacted, hits) = redact(&redactor(&["0123456789ab\\"]), "\"0123456789ab\\é\"", true);
+    assert_eq!(hits, 1);
+    assert!(std::str::from_utf8(&redacted).is_ok(), "{redacted:?}");
+}
+
+#[test]
 fn a_text_made_to_exhaust_the_search_is_withheld() {
     // Each window of 18 characters is a state of its own.
     let search = Search::new(|| {
