@@ -62,7 +62,7 @@ bench: build ## Measure calls beside what they are made of, and the bridge besid
 	@scripts/bench-peers
 	cargo run --release --locked --package e2e --bin bench_bridge
 
-scale: build ## Measure a call's cost and the memory with 1, 100 and 10,000 services; 3 minutes
+scale: build ## Measure a call's cost and the memory with 1, 100 and 10,000 services; 5 minutes
 	@scripts/setup server nginx
 	cargo run --release --locked --package e2e --bin bench_scale
 
