@@ -170,6 +170,7 @@
 //!
 //! The crate knows nothing of any particular engine, and shows neither gRPC nor protobuf types.
 
+mod apart;
 mod backend;
 mod error;
 mod field;

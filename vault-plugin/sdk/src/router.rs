@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use crate::apart::apart;
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::field::Fields;
@@ -89,7 +90,8 @@ impl<B: Backend> Router<B> {
         if endpoint.effect == Effect::MayWrite {
             refuse_where_read_only(system).await?;
         }
-        let fields = fields::parse(path, operation, &parameters, &incoming.data)
+        let data = &incoming.data;
+        let fields = apart(data.len(), || fields::parse(path, operation, &parameters, data))
             .map_err(|error| named(error, &incoming.id))?;
         let call = call(operation, incoming, fields);
         let request_id = call.id.clone();

@@ -3,6 +3,7 @@
 use proto::pb;
 use serde_json::{Map, Value};
 
+use crate::apart::apart;
 use crate::error::Error;
 use crate::response::Response;
 use crate::storage::StorageError;
@@ -50,7 +51,9 @@ fn ok(response: Response) -> pb::HandleRequestReply {
 
 /// Not by way of `Display`, which hands every piece of a large text through the machinery of formats.
 fn json(data: &Map<String, Value>) -> Result<String, Error> {
-    serde_json::to_string(data).map_err(|error| Error::Internal(format!("response data: {error}")))
+    let text: usize = data.values().filter_map(Value::as_str).map(str::len).sum();
+    apart(text, || serde_json::to_string(data))
+        .map_err(|error| Error::Internal(format!("response data: {error}")))
 }
 
 fn with_data(data: &serde_json::Value) -> pb::HandleRequestReply {

@@ -1,0 +1,40 @@
+//! Work on many bytes at once, done where it holds up no other call.
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
+
+/// From so many bytes on, work is done apart: JSON of that size takes about a millisecond.
+const MANY: usize = 256 << 10;
+
+/// Does `work` on so many bytes. Where they are many, the event loop's thread hands all its other
+/// tasks to another one first; on a runtime of one thread alone there is none.
+pub(crate) fn apart<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let has_others = || {
+        Handle::try_current()
+            .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+    };
+    if bytes >= MANY && has_others() { block_in_place(work) } else { work() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn other_tasks_run_while_many_bytes_are_worked_on() {
+        let working = tokio::spawn(async {
+            let (sender, receiver) = mpsc::channel();
+            tokio::spawn(async move { sender.send(()) });
+            apart(MANY, || receiver.recv_timeout(Duration::from_secs(30)))
+        });
+        assert_eq!(working.await.unwrap(), Ok(()), "the other task ran meanwhile");
+    }
+
+    #[tokio::test]
+    async fn with_one_thread_alone_the_work_is_done_at_once() {
+        assert_eq!(apart(MANY, || 1), 1);
+    }
+}
