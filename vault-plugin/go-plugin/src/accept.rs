@@ -11,7 +11,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{error::Chain, tls};
+use crate::{batched::Batched, error::Chain, tls};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) fn accept(
     listener: UnixListener,
     config: Arc<ServerConfig>,
-) -> ReceiverStream<io::Result<TlsStream<UnixStream>>> {
+) -> ReceiverStream<io::Result<Batched<TlsStream<UnixStream>>>> {
     let acceptor = TlsAcceptor::from(config);
     let (accepted, stream) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -41,7 +41,9 @@ pub(crate) fn accept(
                     tokio::spawn(async move {
                         match handshake(acceptor, connection).await {
                             // Nobody listens any more: the plugin is ending.
-                            Ok(connection) => drop(accepted.send(Ok(connection)).await),
+                            Ok(connection) => {
+                                drop(accepted.send(Ok(Batched::new(connection))).await)
+                            }
                             Err(error) => {
                                 tracing::warn!(error = %Chain(&error), "refused a connection");
                             }

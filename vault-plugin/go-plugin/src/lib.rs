@@ -98,6 +98,7 @@
 //! The caller owns the tokio runtime; one thread is enough, more aren't needed.
 
 mod accept;
+mod batched;
 mod broker;
 mod config;
 mod controller;
