@@ -64,8 +64,11 @@ where
 {
     move |engine, call| {
         let (mount_point, id) = (call.mount_point.clone(), call.id.clone());
-        let handled = handle(engine, call);
-        Box::pin(async move { handled.await.map_err(|error| error.into_sdk(&mount_point, &id)) })
+        let handle = handle.clone();
+        // Called within, or the future would hold its own twice.
+        Box::pin(async move {
+            handle(engine, call).await.map_err(|error| error.into_sdk(&mount_point, &id))
+        })
     }
 }
 
