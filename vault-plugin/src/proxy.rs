@@ -86,7 +86,7 @@ async fn pipeline(
     let is_wrapped = call.wrap_ttl.is_some();
     let deadline = started + snapshot.service.timeout;
     let max_response_bytes = max_response_bytes(&snapshot, &call);
-    let limits = egress::Limits { deadline, max_response_bytes, room: &reservation };
+    let limits = egress::Limits { deadline, max_response_bytes, room: reservation.room() };
     if deadline <= Instant::now() {
         return Err(answer::no_time(&snapshot.service).into());
     }

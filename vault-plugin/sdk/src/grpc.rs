@@ -1,6 +1,7 @@
 //! The plugin's side of the wire: what the host calls, translated to an engine's terms and back.
 
 mod reply;
+mod sending;
 mod storage;
 mod system_view;
 
@@ -22,6 +23,7 @@ use crate::operation::{Dispatch, Effect, dispatch};
 use crate::request::Caller;
 use crate::router::{Incoming, Router, run};
 use crate::storage::StorageError;
+pub(crate) use sending::hold;
 use storage::GrpcStorage;
 use system_view::GrpcSystemView;
 
@@ -139,6 +141,7 @@ impl<B: Backend> pb::backend_server::Backend for BackendService<B> {
         let Some(request) = request.into_inner().request else {
             return Err(Status::invalid_argument("no request"));
         };
+        let mut held: Option<sending::Held> = None;
         let reply = match dispatched {
             Dispatch::Path(operation) => {
                 let incoming = incoming(request, &instance);
@@ -146,6 +149,7 @@ impl<B: Backend> pb::backend_server::Backend for BackendService<B> {
                     .router
                     .handle(&instance.engine, instance.system.as_ref(), operation, incoming)
                     .await;
+                held = result.as_ref().ok().and_then(|response| response.held.clone());
                 reply::result(result)
             }
             Dispatch::Help => match self.router.help(&request.path) {
@@ -169,7 +173,11 @@ impl<B: Backend> pb::backend_server::Backend for BackendService<B> {
             }
             Dispatch::Unsupported => reply::error(&Error::UnsupportedOperation),
         };
-        Ok(GrpcResponse::new(reply))
+        let mut response = GrpcResponse::new(reply);
+        if let Some(held) = held {
+            response.extensions_mut().insert(held);
+        }
+        Ok(response)
     }
 
     async fn handle_existence_check(

@@ -1,5 +1,8 @@
 //! What a handler answers.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -11,6 +14,7 @@ use crate::error::Error;
 pub struct Response {
     pub(crate) data: Option<Map<String, Value>>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Response {
@@ -43,7 +47,7 @@ impl Response {
         if data.contains_key("http_status_code") || data.contains_key("error") {
             return Err(Error::Internal("response data uses a reserved key".into()));
         }
-        Ok(Self { data: Some(data), warnings: Vec::new() })
+        Ok(Self { data: Some(data), ..Self::default() })
     }
 
     /// Answers a list with the names, and with detail per name under `key_info`.
@@ -57,7 +61,7 @@ impl Response {
         if !key_info.is_empty() {
             data.insert("key_info".into(), key_info.into());
         }
-        Self { data: Some(data), warnings: Vec::new() }
+        Self { data: Some(data), ..Self::default() }
     }
 
     /// Adds a warning, which the CLI shows above the data.
@@ -72,6 +76,13 @@ impl Response {
     pub fn warn_all(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
         self.warnings.extend(warnings);
         self
+    }
+
+    /// Keeps what is given until the answer has been sent to the host, and drops it then: such as a share
+    /// of the memory that large answers have together.
+    #[must_use]
+    pub fn holding<T: Any + Send + Sync>(self, held: Option<Arc<T>>) -> Self {
+        Self { held: held.map(|held| held as _), ..self }
     }
 
     /// The data, for tests of paths.

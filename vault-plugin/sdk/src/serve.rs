@@ -6,10 +6,11 @@ use std::sync::Arc;
 use proto::logical::plugin_version_server::PluginVersionServer;
 use proto::multiplexing::plugin_multiplexing_server::PluginMultiplexingServer;
 use proto::pb::backend_server::BackendServer;
-use tonic::service::Routes;
+use tonic::service::{LayerExt as _, Routes};
+use tower::util::MapResponseLayer;
 
 use crate::backend::Backend;
-use crate::grpc::{BackendService, Connect, Multiplexing, Version};
+use crate::grpc::{BackendService, Connect, Multiplexing, Version, hold};
 
 /// The largest request taken, in bytes: a little over what the hosts' listeners let through
 /// (32 MiB), since a larger one would be cut off by the host first. tonic's own 4 MiB would turn a
@@ -48,10 +49,9 @@ pub async fn serve_as<B: Backend>(version: &'static str, log_variable: &'static 
 
 /// The services of a secrets engine, beside those that every plugin has.
 pub(crate) fn routes<B: Backend>(version: &'static str, connect: Connect) -> Routes {
-    Routes::new(
-        BackendServer::new(BackendService::<B>::new(connect))
-            .max_decoding_message_size(MAX_REQUEST),
-    )
-    .add_service(PluginMultiplexingServer::new(Multiplexing))
-    .add_service(PluginVersionServer::new(Version(version)))
+    let backend = BackendServer::new(BackendService::<B>::new(connect))
+        .max_decoding_message_size(MAX_REQUEST);
+    Routes::new(MapResponseLayer::new(hold).named_layer(backend))
+        .add_service(PluginMultiplexingServer::new(Multiplexing))
+        .add_service(PluginVersionServer::new(Version(version)))
 }

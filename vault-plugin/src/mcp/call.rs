@@ -206,6 +206,7 @@ async fn pipeline(
         request_id: call.id.clone(),
         revision: catalog_revision,
         duration: started.elapsed(),
+        memory: passage.reservation().kept_for_large(),
     };
     if call.wrap_ttl.is_some() { Ok(answer.storable(service)?) } else { Ok(answer) }
 }

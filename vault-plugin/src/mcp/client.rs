@@ -285,7 +285,7 @@ impl<'c> Client<'c> {
     }
 
     fn limits(&self, deadline: Instant, max_response_bytes: usize) -> Limits<'_> {
-        Limits { deadline, max_response_bytes, room: self.passage.reservation().as_ref() }
+        Limits { deadline, max_response_bytes, room: self.passage.reservation().room() }
     }
 
     /// Reads a stream of events up to the answer.
@@ -310,9 +310,7 @@ impl<'c> Client<'c> {
                     is_over = true;
                 }
             }
-            if !limits.room.cover(events.held()) {
-                return Err(EgressError::NoRoom.into());
-            }
+            limits.cover(events.held()).await?;
             for data in events.by_ref() {
                 // What isn't JSON-RPC isn't the answer; that may follow.
                 for message in message::parse(&data, request.id).unwrap_or_default() {

@@ -16,6 +16,7 @@ use super::trouble::{HttpRefusal, Trouble, capability_missing, input_required};
 use crate::bounds;
 use crate::error::{Code, Error, Failure};
 use crate::proxy::answer::{Refused, stored_bytes_of};
+use crate::proxy::limits::Memory;
 use crate::proxy::service::Service;
 
 /// MCP 2026-07-28: the request needs a capability that the client didn't declare.
@@ -67,6 +68,8 @@ pub(super) struct McpAnswer {
     pub(super) request_id: String,
     pub(super) revision: Arc<str>,
     pub(super) duration: Duration,
+    /// Until it has gone to the host.
+    pub(super) memory: Option<Arc<Memory>>,
 }
 
 /// Takes the credential and the session's name out of an answer, and cuts it if it is too long.
@@ -201,7 +204,8 @@ impl McpAnswer {
         if let Some(refused) = self.refused {
             data.insert("refused_credential".to_owned(), refused.into_value());
         }
-        Response::object(data).map_err(|error| Error::Internal(error.to_string()))
+        let response = Response::object(data);
+        Ok(response.map_err(|error| Error::Internal(error.to_string()))?.holding(self.memory))
     }
 }
 

@@ -17,7 +17,7 @@ use super::address::Refusal;
 use super::credential::Credential;
 use super::egress::{EgressError, OutcomeUnknown, Unreachable, UpstreamResponse};
 use super::headers;
-use super::limits::Reservation;
+use super::limits::{Memory, Reservation};
 use super::redact::RedactorError;
 use super::service::Service;
 use crate::bounds;
@@ -36,6 +36,8 @@ pub struct Answer {
     body: Body,
     truncated: bool,
     redacted: u32,
+    /// Until it has gone to the host.
+    memory: Option<Arc<Memory>>,
 }
 
 enum Body {
@@ -147,7 +149,7 @@ impl ProxyResponse {
 
     /// The fields of the proxy path's answer.
     pub(super) fn into_response(self) -> Result<Response, Error> {
-        let Answer { status, headers, body, truncated, redacted } = self.answer;
+        let Answer { status, headers, body, truncated, redacted, memory } = self.answer;
         let (field, text) = match body {
             Body::Text(text) => ("body", text),
             Body::Binary(bytes) => {
@@ -171,7 +173,8 @@ impl ProxyResponse {
         {
             data.insert("refused_credential".to_owned(), refused.into_value());
         }
-        Response::object(data).map_err(|error| Error::Internal(error.to_string()))
+        let response = Response::object(data);
+        Ok(response.map_err(|error| Error::Internal(error.to_string()))?.holding(memory))
     }
 }
 
@@ -182,7 +185,8 @@ pub struct Within {
     pub max_response_bytes: usize,
     /// The end of the call's time.
     pub deadline: Instant,
-    /// What the call holds; given back when the answer has been searched.
+    /// What the call holds; given back when the answer has been searched, but for the memory of a large
+    /// one.
     pub reservation: Reservation,
 }
 
@@ -198,6 +202,7 @@ pub async fn redact(
 ) -> Result<Answer, Failure> {
     let UpstreamResponse { status, headers, body, ended_by_close } = response;
     let service = &snapshot.service;
+    let memory = within.reservation.kept_for_large();
     let search = Search {
         headers: headers::filter_response(&headers, &service.allowed_response_headers),
         body,
@@ -214,6 +219,7 @@ pub async fn redact(
         // Where the upstream marks the end by closing, a cut looks like an end.
         truncated: ended_by_close,
         redacted: hits,
+        memory,
     })
 }
 
@@ -318,9 +324,11 @@ pub fn happened(service: &Service, error: &EgressError) -> String {
             "the answer of \"{name}\" is larger than {limit} bytes, this call's limit. The request \
              was sent"
         ),
-        EgressError::NoRoom => {
-            format!("{error}: calls in flight hold all of it. The request to \"{name}\" was sent")
-        }
+        EgressError::NoRoom => format!(
+            "the answer of \"{name}\" waited for memory until the time for this call ({} s) was up: \
+             other calls held all that is set aside for bodies. The request was sent",
+            service.timeout.as_secs()
+        ),
         EgressError::Undecodable { .. } => format!(
             "\"{name}\" answered in a form that can't be searched for the credential: {error}. It is \
              withheld. The request was sent"
@@ -364,7 +372,9 @@ fn advice(error: &EgressError) -> &'static str {
         EgressError::ResponseTooLarge { .. } => {
             ". Ask for less: paging parameters, a filter, or a narrower path"
         }
-        EgressError::NoRoom => ". Ask for less, or wait before you look whether it took effect",
+        EgressError::NoRoom => {
+            ". Don't repeat it; look first whether it took effect, later or by asking for less"
+        }
         EgressError::Undecodable { .. } => "",
     }
 }

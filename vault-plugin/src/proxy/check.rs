@@ -265,8 +265,11 @@ async fn send_probe(
     decision.uses(credential);
     let (outbound, reservation) = injector::inject(permit, service, credential, &call.id)
         .map_err(Stop::at("credential_stored"))?;
-    let limits =
-        Limits { deadline, max_response_bytes: service.max_response_bytes, room: &reservation };
+    let limits = Limits {
+        deadline,
+        max_response_bytes: service.max_response_bytes,
+        room: reservation.room(),
+    };
     decision.sending();
     let sent = snapshot.upstream.send(outbound, &limits).await;
     let outcome = answer::note(engine, snapshot, &sent, credential);

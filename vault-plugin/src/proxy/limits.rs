@@ -1,31 +1,76 @@
-//! Places for calls and bytes for bodies, reserved before anything is sent.
+//! Places for calls and bytes for bodies, reserved before anything is sent; an answer that needs more
+//! bytes than are free waits for them.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::egress::Room;
+use crate::bounds;
 
 /// Bytes of request and response bodies that all calls of the process hold at one time. A body counts
 /// once: at its peak a call also holds the redacted copy and the answer's JSON, two to three times as
 /// much.
 pub const BODY_BUDGET: usize = 256 << 20;
 
-/// The budget is kept in units of this many bytes: a semaphore counts in u32 steps.
-const UNIT: usize = 1024;
+/// Of these, the part that one answer at a time has to itself. No answer takes more, as it came and
+/// decoded.
+const RESERVE: usize = 2 * bounds::MAX_RESPONSE as usize;
 
-/// Reserved for an answer before the request is sent; larger answers take more as they arrive.
+/// What growing answers leave free of the rest: the next that waits takes what comes free, and new
+/// calls would find nothing.
+const LEFT_FOR_NEW: usize = 16 << 20;
+
+/// Reserved for an answer before the request is sent; larger answers take more.
 const FIRST_ANSWER: usize = 64 << 10;
 
-static BUDGET: LazyLock<Arc<Semaphore>> =
-    LazyLock::new(|| Arc::new(Semaphore::new(BODY_BUDGET / UNIT)));
+static BUDGET: Budget = Budget::new(BODY_BUDGET);
+
+/// The bytes that calls share.
+///
+/// Calls that hold parts of answers and wait for more could wait for each other. They don't: the one
+/// that has waited longest moves into the reserve as soon as that is free. There it has all that it may
+/// need and waits for nobody, so it ends, by its deadline at the latest, and the reserve is the next
+/// one's.
+#[derive(Debug)]
+struct Budget {
+    /// Not in use, the reserve left out.
+    free: AtomicUsize,
+    freed: Notify,
+    reserve: Semaphore,
+}
+
+impl Budget {
+    const fn new(bytes: usize) -> Self {
+        Self {
+            free: AtomicUsize::new(bytes - RESERVE),
+            freed: Notify::const_new(),
+            reserve: Semaphore::const_new(1),
+        }
+    }
+
+    /// Takes bytes where at least `leave` stay free.
+    fn take(&self, bytes: usize, leave: usize) -> bool {
+        let taken = |free: usize| free.checked_sub(bytes).filter(|rest| *rest >= leave);
+        self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.free.fetch_add(bytes, Ordering::AcqRel);
+        self.freed.notify_waiters();
+    }
+}
 
 /// Where a call takes its places from.
 #[derive(Clone, Debug)]
 pub struct Places {
     service: Arc<Semaphore>,
     mount: Arc<Semaphore>,
+    budget: &'static Budget,
 }
 
 /// Which place was missing.
@@ -52,7 +97,7 @@ impl fmt::Display for Full {
 impl Places {
     /// Places of one service on one mount.
     pub fn new(service: Arc<Semaphore>, mount: Arc<Semaphore>) -> Self {
-        Self { service, mount }
+        Self { service, mount, budget: &BUDGET }
     }
 
     /// Takes a place everywhere, or none at all; never waits.
@@ -62,15 +107,16 @@ impl Places {
     pub fn reserve(&self, request_bytes: usize) -> Result<Reservation, Full> {
         let service = Arc::clone(&self.service).try_acquire_owned().map_err(|_| Full::Service)?;
         let mount = Arc::clone(&self.mount).try_acquire_owned().map_err(|_| Full::Mount)?;
-        let bytes = take(request_bytes + FIRST_ANSWER).ok_or(Full::Bytes)?;
-        let bytes = Mutex::new(Held { permit: bytes, answer: FIRST_ANSWER });
-        Ok(Reservation { _service: service, _mount: mount, bytes })
+        if !self.budget.take(request_bytes + FIRST_ANSWER, 0) {
+            return Err(Full::Bytes);
+        }
+        let memory = Arc::new(Memory {
+            budget: self.budget,
+            request: request_bytes,
+            answer: Mutex::new(Answer { taken: FIRST_ANSWER, reserve: None }),
+        });
+        Ok(Reservation { _service: service, _mount: mount, memory })
     }
-}
-
-fn take(bytes: usize) -> Option<OwnedSemaphorePermit> {
-    let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
-    Arc::clone(&BUDGET).try_acquire_many_owned(units).ok()
 }
 
 /// Places held by one call; given back on drop.
@@ -78,56 +124,102 @@ fn take(bytes: usize) -> Option<OwnedSemaphorePermit> {
 pub struct Reservation {
     _service: OwnedSemaphorePermit,
     _mount: OwnedSemaphorePermit,
-    bytes: Mutex<Held>,
+    memory: Arc<Memory>,
 }
 
+/// Bytes held for the bodies of one call; given back on drop.
 #[derive(Debug)]
-struct Held {
-    permit: OwnedSemaphorePermit,
-    answer: usize,
+pub struct Memory {
+    budget: &'static Budget,
+    request: usize,
+    answer: Mutex<Answer>,
 }
 
-impl Room for Reservation {
+/// What an answer is covered by.
+#[derive(Debug)]
+struct Answer {
+    /// Bytes of the budget.
+    taken: usize,
+    /// The whole reserve, instead of these.
+    reserve: Option<SemaphorePermit<'static>>,
+}
+
+impl Reservation {
+    /// Room for the call's answer.
+    pub fn room(&self) -> &dyn Room {
+        self.memory.as_ref()
+    }
+
+    /// The bytes of a large answer, which stays in memory until it has gone to the host: answers come in
+    /// faster than a busy host takes them. Those of a small one go with the call's places.
+    pub fn kept_for_large(&self) -> Option<Arc<Memory>> {
+        let is_large = self.memory.answer().covers(FIRST_ANSWER + 1);
+        is_large.then(|| Arc::clone(&self.memory))
+    }
+}
+
+impl Answer {
+    fn covers(&self, bytes: usize) -> bool {
+        bytes <= self.taken || (bytes <= RESERVE && self.reserve.is_some())
+    }
+}
+
+impl Memory {
+    fn answer(&self) -> MutexGuard<'_, Answer> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room for Memory {
     fn cover(&self, bytes: usize) -> bool {
-        let mut held = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        if bytes <= held.answer {
+        let mut answer = self.answer();
+        if answer.covers(bytes) {
             return true;
         }
         // In steps, so that a large answer doesn't ask anew for every frame; by the byte when room is
         // short.
-        let least = bytes - held.answer;
-        let step = least.max(held.answer);
-        let taken = [step, least].into_iter().find_map(|wanted| Some((take(wanted)?, wanted)));
-        let Some((more, wanted)) = taken else { return false };
-        held.permit.merge(more);
-        held.answer += wanted;
-        true
+        let least = bytes - answer.taken;
+        let step = least.max(answer.taken);
+        let taken = [step, least].into_iter().find(|step| self.budget.take(*step, LEFT_FOR_NEW));
+        answer.taken += taken.unwrap_or_default();
+        taken.is_some()
+    }
+
+    fn wait(&self, bytes: usize) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            if bytes > RESERVE {
+                return false;
+            }
+            // Fair: who waits first has it first.
+            let mut turn = pin!(self.budget.reserve.acquire());
+            loop {
+                // Made before the try: it also hears of what comes free in between.
+                let freed = self.budget.freed.notified();
+                if self.cover(bytes) {
+                    return true;
+                }
+                tokio::select! {
+                    () = freed => {}
+                    turn = &mut turn => {
+                        // It is never closed.
+                        let Ok(reserve) = turn else { return false };
+                        let mut answer = self.answer();
+                        answer.reserve = Some(reserve);
+                        self.budget.give_back(std::mem::take(&mut answer.taken));
+                        return true;
+                    }
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let answer = self.answer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.budget.give_back(self.request + answer.taken);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn places(service: usize, mount: usize) -> Places {
-        Places::new(Arc::new(Semaphore::new(service)), Arc::new(Semaphore::new(mount)))
-    }
-
-    #[test]
-    fn full_is_told_at_once_and_dropped_places_come_back() {
-        let places = places(1, 2);
-        let first = places.reserve(10).unwrap();
-        assert_eq!(places.reserve(10).unwrap_err(), Full::Service);
-        drop(first);
-        assert!(places.reserve(10).is_ok());
-    }
-
-    #[test]
-    fn a_request_over_the_budget_is_refused_and_takes_nothing() {
-        let places = places(4, 4);
-        assert_eq!(places.reserve(BODY_BUDGET).unwrap_err(), Full::Bytes);
-        let held = places.reserve(0).unwrap();
-        assert!(held.cover(1 << 20));
-        assert!(!held.cover(BODY_BUDGET + 1));
-    }
-}
+mod tests;

@@ -11,7 +11,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Body;
 use crate::error::{Code, Failure};
-use crate::proxy::egress::Room as _;
 use crate::proxy::limits::Reservation;
 use crate::proxy::redact::{Bounds, OutOfTime, Redactor, is_json};
 use crate::proxy::service::Service;
@@ -137,12 +136,9 @@ impl Search {
                 false => Ok((Body::Binary(self.body), 0)),
             };
         }
-        let reservation = &self.reservation;
-        let bounds = Bounds {
-            max_bytes: self.max_bytes,
-            deadline,
-            cover: &|bytes| reservation.cover(bytes),
-        };
+        let room = self.reservation.room();
+        let bounds =
+            Bounds { max_bytes: self.max_bytes, deadline, cover: &|bytes| room.cover(bytes) };
         let (clean, hits) = self.redactor.redact_body(self.body, is_json, &bounds)?;
         match String::from_utf8(clean.into()) {
             Ok(text) => Ok((Body::Text(text), hits)),

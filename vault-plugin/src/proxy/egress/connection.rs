@@ -26,6 +26,13 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How much of one HTTP/2 answer the upstream may send before it is read: what hyper holds of an
+/// HTTP/1.1 one is about as much.
+const STREAM_WINDOW: u32 = 512 << 10;
+/// Of all answers of a connection together, so much that those which nobody reads for a while, since
+/// their calls wait for room, never hold up the others: twice as many as a mount has calls in flight.
+const CONNECTION_WINDOW: u32 = 1024 * STREAM_WINDOW;
+
 /// What hyper sends: a body of known length, so that nothing is chunked.
 pub(super) type Body = Full<Bytes>;
 
@@ -91,6 +98,8 @@ where
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(MAX_HEAD_BYTES.into())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .handshake(TokioIo::new(stream))
         .await?;
     watched.execute(connection);

@@ -93,10 +93,10 @@ async fn read(
             Ok(_) if decoded.len() > limit => {
                 return Err(EgressError::ResponseTooLarge { limit });
             }
-            Ok(_) if !limits.room.cover(encoded + decoded.len()) => {
-                return Err(EgressError::NoRoom);
+            Ok(_) => {
+                limits.cover(encoded + decoded.len()).await?;
+                tokio::task::yield_now().await;
             }
-            Ok(_) => tokio::task::yield_now().await,
             Err(_) => return Err(Undecodable::Broken.into()),
         }
     }

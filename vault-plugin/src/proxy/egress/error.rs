@@ -42,8 +42,9 @@ pub enum EgressError {
         /// The limit that was passed, in bytes, encoded or decoded.
         limit: usize,
     },
-    /// All calls together hold as many bytes of bodies as they may; the request was executed.
-    #[error("the answer doesn't fit into the memory set aside for bodies right now")]
+    /// All calls together held as many bytes of bodies as they may until the time was up; the request
+    /// was executed.
+    #[error("no memory for the answer came free in time")]
     NoRoom,
     /// The answer's content coding can't be undone, so nobody could look for secrets in it; the
     /// request was executed.

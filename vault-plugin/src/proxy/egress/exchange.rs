@@ -133,10 +133,15 @@ async fn read(
     let limit = limits.max_response_bytes;
     let too_large = EgressError::ResponseTooLarge { limit };
     // Only a first look, so that nothing is read for nothing; the frames are counted anyway.
-    let announced = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    if !body.is_end_stream() && announced > limit {
+    let announced = match declared {
+        Some(length) if !body.is_end_stream() => usize::try_from(length).map_err(|_| too_large)?,
+        Some(_) | None => 0,
+    };
+    if announced > limit {
         return Err(too_large);
     }
+    // All of it at once: while it waits, it holds no part that another call waits for.
+    limits.cover(announced).await?;
     let mut whole = BytesMut::new();
     let mut only = Bytes::new();
     while let Some(frame) = body.frame().await {
@@ -148,15 +153,13 @@ async fn read(
         if length > limit {
             return Err(too_large);
         }
-        if !limits.room.cover(length) {
-            return Err(EgressError::NoRoom);
-        }
+        limits.cover(length).await?;
         // One frame is handed on as it is; only a second one makes a copy necessary.
         if whole.is_empty() && only.is_empty() {
             only = data;
         } else {
             if whole.is_empty() {
-                whole.reserve(only.len() + data.len());
+                whole.reserve(announced.max(length));
                 whole.extend_from_slice(&std::mem::take(&mut only));
             }
             whole.extend_from_slice(&data);

@@ -1,20 +1,27 @@
 //! What goes out and what comes back: opaque outside the rooms that need them.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::Full;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use super::error::EgressError;
 use crate::proxy::origin::Origin;
 
 /// Memory set aside for one call's answer.
 pub trait Room: Send + Sync {
-    /// Makes sure that so many bytes in all are covered; `false` when there is no room for them.
+    /// Makes sure that so many bytes in all are covered; `false` when there is no room for them now.
     fn cover(&self, bytes: usize) -> bool;
+
+    /// Waits until so many bytes in all are covered; `false` when they never will be. Giving up the
+    /// wait leaves what is covered as it is.
+    fn wait(&self, bytes: usize) -> BoxFuture<'_, bool>;
 }
 
 /// The bounds of one call.
@@ -24,7 +31,7 @@ pub struct Limits<'r> {
     pub deadline: Instant,
     /// The largest body, in bytes, both as it is received and after decoding.
     pub max_response_bytes: usize,
-    /// Asked as the answer grows, before more of it is read.
+    /// Asked before an answer is read whose length is told, else as it grows.
     pub room: &'r dyn Room,
 }
 
@@ -70,6 +77,10 @@ const OWN: &[&str] = &[
     "proxy-connection",
 ];
 
+/// Waiting for room ends so long before the call does, so that this is what is told, and not that the
+/// upstream was slow.
+const BEFORE_THE_END: Duration = Duration::from_millis(5);
+
 /// What bodies may be compressed with, in order of liking; exactly what `decode` undoes.
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("gzip, br, zstd");
 /// Bodies as they are (RFC 9110, section 12.5.3).
@@ -81,6 +92,27 @@ impl fmt::Debug for Limits<'_> {
             .field("deadline", &self.deadline)
             .field("max_response_bytes", &self.max_response_bytes)
             .finish_non_exhaustive()
+    }
+}
+
+impl Limits<'_> {
+    /// Covers so many bytes in all; while there is no room for them, waits until the call's time is up.
+    ///
+    /// Meanwhile nothing is read: the upstream's own sending comes to a halt.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressError::NoRoom`].
+    pub(crate) async fn cover(&self, bytes: usize) -> Result<(), EgressError> {
+        // Nearly always: nothing is allocated then.
+        if self.room.cover(bytes) {
+            return Ok(());
+        }
+        let end = self.deadline.checked_sub(BEFORE_THE_END).unwrap_or(self.deadline);
+        match timeout_at(end, self.room.wait(bytes)).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(EgressError::NoRoom),
+        }
     }
 }
 

@@ -11,3 +11,4 @@ mod names;
 mod once;
 mod trust;
 mod tunnel;
+mod waiting;

@@ -81,6 +81,18 @@ impl Drop for Unfinished<'_> {
     }
 }
 
+/// The length of the answer that holds something: more than all buffers on the way.
+pub(super) const HELD: usize = 16 << 20;
+
+/// Notes when it is let go.
+struct LetGo(Arc<Journal>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.note("let go");
+    }
+}
+
 pub(super) struct Probe {
     journal: Arc<Journal>,
     system: Arc<dyn SystemView>,
@@ -173,6 +185,15 @@ impl Backend for Probe {
                 .operation(Operation::Update, Effect::Pure, "Measures", |_, call| async move {
                     Response::data(json!({ "length": call.fields.text("body").len() }))
                 }),
+            Path::new("held", "Answers at length, and holds something").operation(
+                Operation::Read,
+                Effect::Pure,
+                "Answers",
+                |probe: Arc<Self>, _| async move {
+                    let held = Arc::new(LetGo(Arc::clone(&probe.journal)));
+                    Ok(Response::data(json!({ "value": "x".repeat(HELD) }))?.holding(Some(held)))
+                },
+            ),
             Path::new("host/:policy", "Shows the host").operation(
                 Operation::Read,
                 Effect::Pure,

@@ -1,15 +1,17 @@
 //! Upstreams that misbehave on demand, certificates, and name servers, all on loopback.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::super::{
@@ -214,6 +216,39 @@ struct Endless;
 impl Room for Endless {
     fn cover(&self, _bytes: usize) -> bool {
         true
+    }
+
+    fn wait(&self, _bytes: usize) -> BoxFuture<'_, bool> {
+        Box::pin(ready(true))
+    }
+}
+
+/// Room for 64 KiB, and for all that is wanted once it is opened.
+pub(super) struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub(super) fn closed() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    pub(super) fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Time and bytes enough for anything here.
+    pub(super) fn limits(&self) -> Limits<'_> {
+        Limits { deadline: Instant::now() + LIMIT, max_response_bytes: 64 << 20, room: self }
+    }
+}
+
+impl Room for Gate {
+    fn cover(&self, bytes: usize) -> bool {
+        bytes <= 64 * 1024 || *self.0.borrow()
+    }
+
+    fn wait(&self, _bytes: usize) -> BoxFuture<'_, bool> {
+        let mut opened = self.0.subscribe();
+        Box::pin(async move { opened.wait_for(|open| *open).await.is_ok() })
     }
 }
 

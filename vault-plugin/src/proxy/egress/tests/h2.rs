@@ -1,9 +1,11 @@
 //! HTTP/2: one connection for many calls, chosen by ALPN alone.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -15,7 +17,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::{EgressError, OutcomeUnknown, TlsTrust, Upstream};
+use super::super::{EgressError, Limits, OutcomeUnknown, TlsTrust, Upstream};
 use super::fixtures::*;
 
 const NAME: &str = "api.test";
@@ -84,6 +86,7 @@ async fn answer(
             Ok(Response::new(Full::from("held")))
         }
         "/reset" => Err(io::Error::other("reset the stream")),
+        "/large" => Ok(Response::new(Full::from(vec![b'x'; 4 << 20]))),
         "/big" => Ok(Response::new(Full::from(vec![b'x'; 1_000_000]))),
         "/headers" => {
             let mut answer = Response::new(Full::default());
@@ -191,6 +194,33 @@ async fn sizes_are_bounded() {
     assert_eq!(server.connections(), 1);
     let error = upstream.send(get("/headers"), &limits).await.unwrap_err();
     assert!(error.sent() && matches!(error, EgressError::OutcomeUnknown { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn answers_that_wait_for_room_hold_up_nobody_else() {
+    let (server, upstream, _) = serving().await;
+    let gate = Gate::closed();
+    let limits = gate.limits();
+    let waiting = (0..32).map(|_| upstream.send(get("/large"), &limits));
+    let mut waiting = pin!(join_all(waiting));
+    let others = async {
+        eventually("all are sent", || server.requests() == 32).await;
+        // More than one stream's window, on the same connection.
+        let large = Limits { max_response_bytes: 4 << 20, ..generous() };
+        for _ in 0..2 {
+            let answer = upstream.send(get("/large"), &large).await.unwrap();
+            assert_eq!(answer.body.len(), 4 << 20);
+        }
+    };
+    tokio::select! {
+        _ = &mut waiting => panic!("there is no room yet"),
+        () = others => {}
+    }
+    gate.open();
+    for answer in waiting.await {
+        assert_eq!(answer.unwrap().body.len(), 4 << 20);
+    }
+    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
