@@ -1,6 +1,6 @@
 # The whole interface of this repository; `make` alone prints it. Each verb does its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help build dist demo dev-vault test upgrade-test check fuzz chaos bench scale soak proto clean
+.PHONY: help build dist demo dev-vault test upgrade-test check fuzz chaos bench profile scale soak proto clean
 
 PYTHON := .cache/venv/bin/python
 # Nothing may send what is meant for loopback to somebody's proxy.
@@ -58,17 +58,25 @@ chaos: ## Throw faults at a cluster under load for MINUTES=5, in the order of SE
 
 bench: build ## Measure calls beside what they are made of, and the bridge beside its peers; 5 minutes
 	@scripts/setup server nginx
-	cargo run --release --locked --package e2e --bin bench
+	cargo build --release --locked --package vault-sdk --example floor
+	cargo run --profile tools --locked --package e2e --bin bench
 	@scripts/bench-peers
-	cargo run --release --locked --package e2e --bin bench_bridge
+	cargo run --profile tools --locked --package e2e --bin bench_bridge
+
+profile: build ## Show where a call's time goes: instructions by callgrind, flame graphs; 10 minutes
+	@scripts/setup server nginx profile
+	cargo build --profile profiling --locked --package vault-plugin
+	cargo build --release --locked --package vault-sdk --example floor
+	cargo run --profile tools --locked --package e2e --bin profile
 
 scale: build ## Measure a call's cost and the memory with 1, 100 and 10,000 services; 5 minutes
 	@scripts/setup server nginx
-	cargo run --release --locked --package e2e --bin bench_scale
+	cargo build --release --locked --package vault-sdk --example floor
+	cargo run --profile tools --locked --package e2e --bin bench_scale
 
 soak: build ## Steady load with faults for MINUTES=30: memory, files, sockets, threads flat or not
 	@scripts/setup server clients
-	cargo run --release --locked --package e2e --bin soak
+	cargo run --profile tools --locked --package e2e --bin soak
 
 proto: ## Generate the protocol bindings anew from proto/
 	UPDATE_BINDINGS=1 cargo test --locked --package proto --test bootstrap
