@@ -20,6 +20,7 @@ pub mod mcp_upstream;
 pub mod memory;
 pub mod nginx;
 pub mod plot;
+pub mod profile;
 pub mod programs;
 pub mod scale;
 pub mod server;

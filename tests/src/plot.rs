@@ -196,7 +196,8 @@ fn short(value: f64) -> String {
     format!("{rounded}")
 }
 
-fn escaped(text: &str) -> String {
+/// Text as it may stand in SVG.
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

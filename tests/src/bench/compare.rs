@@ -22,20 +22,25 @@ pub struct Figures {
     pub cost_us: [f64; 2],
 }
 
+/// The time on the processor that processes have had together.
+fn all_of(processes: &[u32]) -> Duration {
+    processes.iter().copied().map(processor_time).sum()
+}
+
 /// Runs `passes` passes of each load in turns, at one concurrency; `processes` are the server's and
-/// the plugin's.
+/// those of plugins.
 pub async fn in_turns(
     loads: &[Load],
-    processes: [u32; 2],
+    processes: [&[u32]; 2],
     concurrency: usize,
     passes: usize,
 ) -> Vec<Figures> {
     let mut results: Vec<Vec<(Pass, [f64; 2])>> = loads.iter().map(|_| Vec::new()).collect();
     for _ in 0..passes {
         for (load, results) in loads.iter().zip(&mut results) {
-            let before = processes.map(processor_time);
+            let before = processes.map(all_of);
             let pass = load.run(concurrency, PASS).await;
-            let after = processes.map(processor_time);
+            let after = processes.map(all_of);
             let cost = |at: usize| {
                 let time = after[at].saturating_sub(before[at]);
                 time.as_secs_f64() * 1e6 / pass.all_answers as f64

@@ -119,6 +119,17 @@ impl Load {
         expected.then_some(body)
     }
 
+    /// Sends so many times, one after another, on one connection.
+    ///
+    /// # Panics
+    /// When an answer fails or has another status.
+    pub async fn times(&self, count: usize) {
+        let mut sender = self.connect().await.expect("a connection");
+        for _ in 0..count {
+            self.send(&mut sender).await;
+        }
+    }
+
     /// Sends from `concurrency` loops, each on a connection of its own, for `time`, after a warm-up
     /// of a tenth of it.
     ///
@@ -164,16 +175,21 @@ impl Load {
             if started >= end && times.len() >= LEAST {
                 return (times, all);
             }
-            let answer = sender.send_request(self.request()).await.expect("an answer");
-            assert_eq!(answer.status(), self.status, "{} {}", self.method, self.path);
-            let mut body = answer.into_body();
-            while let Some(frame) = body.frame().await {
-                frame.expect("the whole body");
-            }
+            self.send(&mut sender).await;
             all += 1;
             if started >= warm {
                 times.push(started.elapsed());
             }
+        }
+    }
+
+    /// Sends once, and drops the answer's body as it comes.
+    async fn send(&self, sender: &mut SendRequest<Full<Bytes>>) {
+        let answer = sender.send_request(self.request()).await.expect("an answer");
+        assert_eq!(answer.status(), self.status, "{} {}", self.method, self.path);
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            frame.expect("the whole body");
         }
     }
 

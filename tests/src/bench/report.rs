@@ -9,13 +9,11 @@ use serde_json::{Value, json};
 
 use crate::programs;
 
-const BEGIN: &str = "<!-- bench:begin -->";
-const END: &str = "<!-- bench:end -->";
-
-/// Every section, in the README's order, with the verb that measures it.
-const SECTIONS: [(&str, &str); 4] = [
+/// Every section of the README, with the verb that measures it.
+const SECTIONS: [(&str, &str); 5] = [
     ("calls", "make bench"),
     ("bridge", "make bench"),
+    ("profile", "make profile"),
     ("scale", "make scale"),
     ("soak", "make soak"),
 ];
@@ -130,37 +128,36 @@ impl Report {
         text
     }
 
-    /// Writes `target/bench/<section>.json`, and all sections that there are into the README.
+    /// Writes `target/bench/<section>.json`, and the section of the README between its marks.
     ///
     /// # Panics
-    /// When a file can't be read or written, or the README has no marks.
+    /// When a file can't be read or written, or the README has no such marks.
     pub fn publish(self) {
         let folder = results();
         fs::create_dir_all(&folder).expect("a folder for results");
-        let text: Vec<String> = self.tables.iter().map(Table::markdown).collect();
         let result = json!({
             "machine": machine(),
             "tables": self.tables.iter().map(Table::json).collect::<Vec<_>>(),
-            "markdown": text.join("\n"),
         });
         let file = folder.join(self.section).with_extension("json");
         fs::write(file, format!("{result:#}\n")).expect("a file of results");
 
-        let mut block = String::new();
-        for (section, verb) in SECTIONS {
-            let file = folder.join(section).with_extension("json");
-            let Ok(text) = fs::read_to_string(file) else { continue };
-            let result: Value = serde_json::from_str(&text).expect("JSON");
-            let (machine, markdown) = (&result["machine"], &result["markdown"]);
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let _ = write!(block, "\n`{verb}`, {}:\n\n{}", text(machine), text(markdown));
-        }
+        let verb = SECTIONS.iter().find(|(section, _)| *section == self.section);
+        let verb = verb.map_or("", |(_, verb)| verb);
+        let tables: Vec<String> = self.tables.iter().map(Table::markdown).collect();
+        let text = format!("`{verb}`, {}:\n\n{}", machine(), tables.join("\n"));
         let readme = programs::root().join("README.md");
-        let text = fs::read_to_string(&readme).expect("the README");
-        let (before, rest) = text.split_once(BEGIN).expect("the beginning of the block");
-        let (_, after) = rest.split_once(END).expect("the end of the block");
-        fs::write(&readme, format!("{before}{BEGIN}\n{block}\n{END}{after}")).expect("the README");
+        let before = fs::read_to_string(&readme).expect("the README");
+        fs::write(readme, replaced(&before, self.section, &text)).expect("the README");
     }
+}
+
+/// The text with what stands between a section's marks replaced.
+fn replaced(text: &str, section: &str, new: &str) -> String {
+    let (begin, end) = (format!("<!-- {section}:begin -->"), format!("<!-- {section}:end -->"));
+    let (before, rest) = text.split_once(&begin).expect("the beginning of the section");
+    let (_, after) = rest.split_once(&end).expect("the end of the section");
+    format!("{before}{begin}\n\n{new}\n{end}{after}")
 }
 
 /// Beside the profile's folder that the running program was built into.
@@ -182,4 +179,26 @@ fn machine() -> String {
         std::env::consts::ARCH,
         std::env::consts::OS
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_replaced_and_the_others_stay() {
+        let text = "a\n<!-- calls:begin -->\nold\n<!-- calls:end -->\nb\n\
+                    <!-- soak:begin -->\nkept\n<!-- soak:end -->\n";
+        let expected = "a\n<!-- calls:begin -->\n\nnew\n\n<!-- calls:end -->\nb\n\
+                        <!-- soak:begin -->\nkept\n<!-- soak:end -->\n";
+        assert_eq!(replaced(text, "calls", "new\n"), expected);
+    }
+
+    #[test]
+    fn the_readme_has_the_marks_of_every_section() {
+        let readme = fs::read_to_string(programs::root().join("README.md")).unwrap();
+        for (section, _) in SECTIONS {
+            assert!(replaced(&readme, section, "new").contains("new"), "{section}");
+        }
+    }
 }

@@ -12,12 +12,16 @@ use crate::api::Api;
 use crate::certificates::{Authority, Pem};
 use crate::forms;
 use crate::nginx::{Nginx, Site};
+use crate::programs;
 use crate::server::{Server, Storage, free_port};
 
 /// A file of 100 kB, and one of 8 MiB, the largest answer by default.
 pub const LARGE: usize = 100_000;
 /// See [`LARGE`].
 pub const LARGEST: usize = 8 << 20;
+
+/// How the engine that does nothing is called in the server's plugin directory.
+const FLOOR: &str = "engine-that-does-nothing";
 
 /// Every kind of credential: there is a service of each name.
 pub const KINDS: [&str; 6] = ["none", "bearer", "header", "query_param", "basic", "cookie"];
@@ -66,6 +70,11 @@ impl Stage {
                 "path \"mcp-proxy/proxy/{kind}/GET\" {{ capabilities = [\"update\"] }}\n"
             ));
         }
+        let sum = self.server.install(&programs::floor(), FLOOR);
+        let entry = json!({ "sha256": sum, "command": FLOOR });
+        self.root.write("sys/plugins/catalog/secret/floor", entry).await.ok();
+        self.root.write("sys/mounts/floor", json!({ "type": "floor" })).await.ok();
+        rules.push_str("path \"floor/bearer/GET\" { capabilities = [\"update\"] }\n");
         self.root.write("sys/mounts/kv", json!({ "type": "kv" })).await.ok();
         self.root.write("kv/a", json!({ "value": "1" })).await.ok();
         rules.push_str("path \"kv/a\" { capabilities = [\"read\"] }\n");
@@ -139,6 +148,12 @@ impl Stage {
         self.proxied("bearer", "no slash").expecting(400)
     }
 
+    /// A write to an engine that does nothing, and answers as much as a proxied call.
+    pub fn floor(&self) -> Load {
+        let url = format!("{}/v1/floor/bearer/GET", self.server.address());
+        Load::post(&url, &json!({ "path": "/a" })).token(&self.token)
+    }
+
     /// The same request on the TLS listener.
     pub fn over_tls(&self, load: Load) -> Load {
         load.to(&self.secure).trusting(&self.authority.pem())
@@ -146,7 +161,19 @@ impl Stage {
 
     /// The plugin's process.
     pub fn plugin(&self) -> u32 {
-        *self.server.plugins().first().expect("a plugin that runs")
+        self.process(|command| !command.contains(FLOOR))
+    }
+
+    /// The process of the engine that does nothing.
+    pub fn floor_process(&self) -> u32 {
+        self.process(|command| command.contains(FLOOR))
+    }
+
+    fn process(&self, is: impl Fn(&str) -> bool) -> u32 {
+        let command = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        let plugins = self.server.plugins();
+        let found = plugins.iter().find(|pid| command(pid).is_ok_and(|command| is(&command)));
+        *found.expect("a plugin that runs")
     }
 }
 

@@ -72,7 +72,7 @@ async fn services() -> Vec<Table> {
     for _ in 0..PASSES {
         for ((stage, _), figures) in stages.iter().zip(&mut figures) {
             let load = [stage.proxied("bearer", "/a")];
-            figures.extend(in_turns(&load, [stage.server.pid(), stage.plugin()], 4, 1).await);
+            figures.extend(in_turns(&load, [&[stage.server.pid()], &[stage.plugin()]], 4, 1).await);
         }
     }
     let columns = [
@@ -186,7 +186,7 @@ async fn tools() -> Table {
     }
     let mut figures: Vec<Vec<Figures>> = loads.iter().map(|_| Vec::new()).collect();
     for _ in 0..PASSES {
-        let pass = in_turns(&loads, [world.server.pid(), plugin], 4, 1).await;
+        let pass = in_turns(&loads, [&[world.server.pid()], &[plugin]], 4, 1).await;
         for (figures, one) in figures.iter_mut().zip(pass) {
             figures.push(one);
         }
@@ -226,7 +226,7 @@ async fn versions() -> Table {
     let only: Vec<Load> = loads.iter().map(|(_, load)| load.clone()).collect();
     let mut figures: Vec<Vec<Figures>> = loads.iter().map(|_| Vec::new()).collect();
     for _ in 0..PASSES {
-        let pass = in_turns(&only, [stage.server.pid(), stage.plugin()], 4, 1).await;
+        let pass = in_turns(&only, [&[stage.server.pid()], &[stage.plugin()]], 4, 1).await;
         for (figures, one) in figures.iter_mut().zip(pass) {
             figures.push(one);
         }
