@@ -20,7 +20,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(vault_sdk::serve::<Engine>("MCP_PROXY_LOG")),
+        Ok(runtime) => {
+            let code = runtime.block_on(vault_sdk::serve::<Engine>("MCP_PROXY_LOG"));
+            // Nobody waits for what is still searched: its calls are over.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "can't start threads: {error}");
             ExitCode::FAILURE

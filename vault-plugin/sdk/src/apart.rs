@@ -1,5 +1,8 @@
 //! Work on many bytes at once, done where it holds up no other call.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
@@ -7,13 +10,29 @@ use tokio::task::block_in_place;
 const MANY: usize = 256 << 10;
 
 /// Does `work` on so many bytes. Where they are many, the event loop's thread hands all its other
-/// tasks to another one first; on a runtime of one thread alone there is none.
-pub(crate) fn apart<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+/// tasks to another one first; where there is none and none can be made, they wait.
+pub(crate) fn apart<T>(bytes: usize, work: impl Fn() -> T) -> T {
     let has_others = || {
         Handle::try_current()
             .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
     };
-    if bytes >= MANY && has_others() { block_in_place(work) } else { work() }
+    if bytes < MANY || !has_others() {
+        return work();
+    }
+    let begun = Cell::new(false);
+    let apart = || {
+        block_in_place(|| {
+            begun.set(true);
+            work()
+        })
+    };
+    match catch_unwind(AssertUnwindSafe(apart)) {
+        Ok(result) => result,
+        Err(panic) if begun.get() => resume_unwind(panic),
+        // tokio panics where the system gives it no further thread. A call may have been made by then,
+        // and its answer must not be lost.
+        Err(_) => work(),
+    }
 }
 
 #[cfg(test)]

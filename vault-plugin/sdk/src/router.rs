@@ -117,9 +117,9 @@ impl<B: Backend> Router<B> {
         let requested = incoming.path.clone();
         let Ok((path, parameters)) = self.find(&requested) else { return Ok(None) };
         let Some(exists) = &path.exists else { return Ok(None) };
-        let Ok(fields) = fields::parse(path, Operation::Update, &parameters, &incoming.data) else {
-            return Ok(None);
-        };
+        let data = &incoming.data;
+        let parse = || fields::parse(path, Operation::Update, &parameters, data);
+        let Ok(fields) = apart(data.len(), parse) else { return Ok(None) };
         let call = call(Operation::Update, incoming, fields);
         let request_id = call.id.clone();
         let (exists, engine) = (Arc::clone(exists), Arc::clone(engine));
