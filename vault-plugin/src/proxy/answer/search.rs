@@ -136,9 +136,12 @@ impl Search {
                 false => Ok((Body::Binary(self.body), 0)),
             };
         }
-        let room = self.reservation.room();
-        let bounds =
-            Bounds { max_bytes: self.max_bytes, deadline, cover: &|bytes| room.cover(bytes) };
+        let reservation = &self.reservation;
+        let bounds = Bounds {
+            max_bytes: self.max_bytes,
+            deadline,
+            cover: &|bytes| reservation.cover_marks(bytes),
+        };
         let (clean, hits) = self.redactor.redact_body(self.body, is_json, &bounds)?;
         match String::from_utf8(clean.into()) {
             Ok(text) => Ok((Body::Text(text), hits)),

@@ -26,12 +26,13 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much of one HTTP/2 answer the upstream may send before it is read: what hyper holds of an
-/// HTTP/1.1 one is about as much.
-const STREAM_WINDOW: u32 = 512 << 10;
-/// Of all answers of a connection together, so much that those which nobody reads for a while, since
-/// their calls wait for room, never hold up the others: twice as many as a mount has calls in flight.
-const CONNECTION_WINDOW: u32 = 1024 * STREAM_WINDOW;
+/// How much of one HTTP/2 answer the upstream may send before it is read.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same of all answers of a connection together: as many as a service has calls in flight by default,
+/// so that those which nobody reads for a while, since their calls wait for room, don't hold up the
+/// others. Not more: h2 takes for a flood what comes in tiny frames only beyond half of it, and each of
+/// them costs a hundred times its bytes.
+const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 
 /// What hyper sends: a body of known length, so that nothing is chunked.
 pub(super) type Body = Full<Bytes>;

@@ -14,17 +14,24 @@ const LIMIT: Duration = Duration::from_secs(20);
 fn places(bytes: usize) -> Places {
     let places = Arc::new(Semaphore::new(512));
     let budget = Box::leak(Box::new(Budget::new(RESERVE + LEFT_FOR_NEW + bytes)));
-    Places { service: Arc::clone(&places), mount: places, budget }
+    of_service(&places, budget)
+}
+
+/// A service of that process.
+fn of_service(places: &Arc<Semaphore>, budget: &'static Budget) -> Places {
+    let share = Arc::new(Share::new(budget));
+    Places { service: Arc::clone(places), mount: Arc::clone(places), share }
 }
 
 fn assert_unused(places: &Places, bytes: usize) {
-    assert_eq!(places.budget.free.load(Ordering::Relaxed), LEFT_FOR_NEW + bytes);
-    assert_eq!(places.budget.reserve.available_permits(), 1);
+    assert_eq!(places.share.held.load(Ordering::Relaxed), 0);
+    assert_eq!(places.share.budget.free.load(Ordering::Relaxed), LEFT_FOR_NEW + bytes);
+    assert_eq!(places.share.budget.reserve.available_permits(), 1);
 }
 
 /// Occupies the reserve.
 fn elsewhere(places: &Places) -> SemaphorePermit<'static> {
-    places.budget.reserve.try_acquire().unwrap()
+    places.share.budget.reserve.try_acquire().unwrap()
 }
 
 #[test]
@@ -145,7 +152,7 @@ async fn giving_up_gives_everything_back() {
     assert_eq!((&mut waiting).now_or_never(), None);
     drop(waiting);
     drop(occupied);
-    assert_eq!(places.budget.reserve.available_permits(), 1);
+    assert_eq!(places.share.budget.reserve.available_permits(), 1);
     // Also when its turn had come already.
     let occupied = elsewhere(&places);
     let mut waiting = held.memory.wait(2 * MIB);
@@ -154,4 +161,57 @@ async fn giving_up_gives_everything_back() {
     drop(waiting);
     drop(held);
     assert_unused(&places, MIB);
+}
+
+#[tokio::test]
+async fn a_service_has_no_more_than_its_share_and_the_others_find_room() {
+    let places = places(SHARE + 8 * MIB);
+    let other = of_service(&places.mount, places.share.budget);
+    // All that an upstream may announce without sending it.
+    let held: Vec<_> = (0..20).map(|_| places.reserve(0).unwrap()).collect();
+    let mut waiting: Vec<_> = held.iter().map(|held| held.memory.wait(8 * MIB)).collect();
+    let covered = waiting.iter_mut().filter_map(|waiting| waiting.now_or_never()).count();
+    assert_eq!(covered, SHARE / (8 * MIB) + 1, "its share, and one in the reserve");
+    assert_eq!(places.reserve(8 * MIB).unwrap_err(), Full::Bytes, "bodies of requests, too");
+    let answer = other.reserve(MIB).unwrap();
+    assert!(answer.memory.cover(4 * MIB));
+    drop(waiting);
+    drop((held, answer));
+    assert_unused(&places, SHARE + 8 * MIB);
+    assert_unused(&other, SHARE + 8 * MIB);
+}
+
+#[tokio::test]
+async fn who_waits_for_the_services_share_hears_of_it() {
+    let places = places(SHARE + 8 * MIB);
+    let _occupied = elsewhere(&places);
+    let first = places.reserve(0).unwrap();
+    assert!(first.memory.cover(SHARE));
+    let second = places.reserve(0).unwrap();
+    let mut waiting = second.memory.wait(MIB);
+    assert_eq!((&mut waiting).now_or_never(), None);
+    drop(first);
+    assert_eq!(timeout(LIMIT, waiting).await, Ok(true));
+}
+
+#[test]
+fn what_a_search_adds_is_covered_as_long_as_there_is_anything() {
+    let places = places(MIB);
+    let held = places.reserve(0).unwrap();
+    assert!(held.memory.cover(MIB));
+    assert!(!held.memory.cover(MIB + 30), "answers leave the rest to new calls");
+    assert!(held.cover_marks(MIB + 30));
+    assert!(!held.cover_marks(LEFT_FOR_NEW + 2 * MIB));
+    drop(held);
+    assert_unused(&places, MIB);
+}
+
+#[test]
+fn an_answer_takes_no_more_than_it_can_need() {
+    let places = places(SHARE);
+    let held = places.reserve(0).unwrap();
+    for bytes in [20 * MIB, 20 * MIB + 1, 40 * MIB + 1] {
+        assert!(held.memory.cover(bytes));
+    }
+    assert!(places.share.held.load(Ordering::Relaxed) <= RESERVE);
 }

@@ -1,6 +1,9 @@
 //! HTTP/2 servers that refuse streams and go away, written frame by frame (RFC 9113, section 6).
 
+use std::pin::pin;
 use std::sync::Arc;
+
+use futures_util::future::join_all;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -71,13 +74,17 @@ async fn serving(
             let mut preface = [0; 24];
             stream.read_exact(&mut preface).await.unwrap();
             write(&mut stream, &frame(SETTINGS, 0, 0, &[])).await;
-            while let Some((kind, flags, id)) = next(&mut stream).await {
+            'connection: while let Some((kind, flags, id)) = next(&mut stream).await {
                 if !matches!(kind, HEADERS | DATA) || flags & ACK_OR_END == 0 {
                     continue;
                 }
                 for step in steps(notes.executed(), id) {
                     match step {
-                        Step::Send(frame) => write(&mut stream, &frame).await,
+                        Step::Send(frame) => {
+                            if !write(&mut stream, &frame).await {
+                                break 'connection;
+                            }
+                        }
                         Step::Hold => released.notified().await,
                         Step::Ping => {
                             write(&mut stream, &frame(PING, 0, 0, &[0; 8])).await;
@@ -87,6 +94,7 @@ async fn serving(
                     }
                 }
             }
+            notes.saw("over");
         }
     })
     .await;
@@ -94,10 +102,9 @@ async fn serving(
     (server, upstream, release)
 }
 
-async fn write(stream: &mut TlsStream<TcpStream>, frame: &[u8]) {
-    // A client that is gone reads nothing.
-    let _ = stream.write_all(frame).await;
-    let _ = stream.flush().await;
+/// False when the client is gone.
+async fn write(stream: &mut TlsStream<TcpStream>, frame: &[u8]) -> bool {
+    stream.write_all(frame).await.is_ok() && stream.flush().await.is_ok()
 }
 
 /// Reads a frame: kind, flags and stream; acknowledges settings.
@@ -193,4 +200,29 @@ async fn a_server_that_goes_away_after_each_answer_executes_each_request_at_most
     assert_eq!(answered + unknown, 100);
     assert!((answered..=100).contains(&server.requests()), "{}", server.requests());
     assert!(answered >= 30, "{answered}");
+}
+
+#[tokio::test]
+async fn a_flood_of_tiny_frames_that_nobody_reads_ends_the_connection() {
+    // As many as the windows allow; in memory each takes a hundred times its one byte.
+    const FRAMES: usize = 256 << 10;
+    let (server, upstream, _) = serving(|_, stream| {
+        let head = frame(HEADERS, END_HEADERS, stream, &[0x88]);
+        let flood = frame(DATA, 0, stream, b"x").repeat(FRAMES);
+        vec![Step::Send(head), Step::Send(flood)]
+    })
+    .await;
+    let gate = Gate::closed();
+    let limits = gate.limits();
+    let calls = (0..16).map(|_| upstream.send(post("pay"), &limits));
+    let mut calls = pin!(join_all(calls));
+    tokio::select! {
+        _ = &mut calls => {}
+        () = eventually("the connection is given up", || server.seen().contains(&"over".to_owned())) => {}
+    }
+    assert!(server.requests() < 4, "soon: after {} floods", server.requests());
+    gate.open();
+    for answer in calls.await {
+        assert!(answer.unwrap_err().sent());
+    }
 }
