@@ -82,7 +82,7 @@ const CLEAN: &[&str] = &[
 ];
 
 struct Kept {
-    secret: &'static str,
+    secrets: Vec<&'static str>,
     redactor: Redactor,
 }
 
@@ -95,29 +95,37 @@ const MARK: &str = "[redacted: credential of \"api\"]";
 
 /// What was planted becomes the mark, and nothing else is touched.
 pub(crate) fn run(u: &mut Unstructured<'_>) -> Result<()> {
-    let secret = *u.choose(SECRETS)?;
+    let first = u.choose_index(SECRETS.len())?;
+    let mut secrets = vec![SECRETS[first]];
+    // An earlier version, or a cookie.
+    match u.int_in_range(0..=3)? {
+        0 => {}
+        further => secrets.push(SECRETS[(first + further) % SECRETS.len()]),
+    }
     REDACTORS.with_borrow_mut(|kept| {
-        let at = match kept.iter().position(|kept| kept.secret == secret) {
+        let at = match kept.iter().position(|kept| kept.secrets == secrets) {
             Some(at) => at,
             None => {
-                let redactor = Redactor::new(NAME, [&SecretString::from(secret)]).unwrap();
-                kept.push(Kept { secret, redactor });
+                let live: Vec<SecretString> =
+                    secrets.iter().map(|secret| SecretString::from(*secret)).collect();
+                let redactor = Redactor::new(NAME, &live).unwrap();
+                kept.push(Kept { secrets: secrets.clone(), redactor });
                 kept.len() - 1
             }
         };
         let redactor = &kept[at].redactor;
         match u.int_in_range(0..=3)? {
-            0 => text(u, redactor, secret),
-            1 => json(u, redactor, secret),
-            2 => aligned(u, redactor, secret),
-            _ => unseparated(u, redactor, secret),
+            0 => text(u, redactor, &secrets),
+            1 => json(u, redactor, &secrets),
+            2 => aligned(u, redactor, &secrets),
+            _ => unseparated(u, redactor, &secrets),
         }
     })
 }
 
 /// Plain text: bodies and header values.
-fn text(u: &mut Unstructured<'_>, redactor: &Redactor, secret: &str) -> Result<()> {
-    let piece = pieces(u, secret, 6, true)?;
+fn text(u: &mut Unstructured<'_>, redactor: &Redactor, secrets: &[&str]) -> Result<()> {
+    let piece = pieces(u, secrets, 6, true)?;
     assert_eq!(body(redactor, &piece.text, false), piece.expected, "{:?}", piece.text);
     if piece.planted > 8 {
         return Ok(());
@@ -128,24 +136,50 @@ fn text(u: &mut Unstructured<'_>, redactor: &Redactor, secret: &str) -> Result<(
     Ok(())
 }
 
-/// JSON stays JSON and says the same, but for the planted strings and numbers.
-fn json(u: &mut Unstructured<'_>, redactor: &Redactor, secret: &str) -> Result<()> {
-    let (given, expected) = document(u, secret, 3, false)?;
-    let text = if u.arbitrary()? {
-        serde_json::to_string(&given).unwrap()
-    } else {
-        serde_json::to_string_pretty(&given).unwrap()
-    };
+/// JSON, JSON lines and event streams stay that and say the same, but for the planted strings and
+/// numbers.
+fn json(u: &mut Unstructured<'_>, redactor: &Redactor, secrets: &[&str]) -> Result<()> {
+    let mut expected = Vec::new();
+    let mut texts = Vec::new();
+    let pretty = u.arbitrary()?;
+    let before = *u.choose(&["", "", "data: ", "data:"])?;
+    for _ in 0..if pretty { 1 } else { u.int_in_range(1..=3)? } {
+        let (given, wanted) = document(u, secrets, 3, false)?;
+        expected.push(wanted);
+        texts.push(if pretty {
+            serde_json::to_string_pretty(&given).unwrap()
+        } else {
+            format!("{before}{given}")
+        });
+    }
+    let text = texts.join("\n");
     let redacted = body(redactor, &text, true);
-    let read: Value = serde_json::from_str(&redacted)
-        .unwrap_or_else(|error| panic!("{text} became {redacted}: {error}"));
-    assert_eq!(read, expected, "{text}");
+    let read = |redacted: &str| -> Vec<Value> {
+        let documents = if pretty { vec![redacted] } else { redacted.split('\n').collect() };
+        let parsed = documents.iter().map(|document| {
+            let document = if pretty { document } else { document.strip_prefix(before).unwrap() };
+            serde_json::from_str(document)
+                .unwrap_or_else(|error| panic!("{text} became {redacted}: {error}"))
+        });
+        parsed.collect()
+    };
+    assert_eq!(read(&redacted), expected, "{text}");
+
+    // However little room there is, it is that or the mark.
+    let max_bytes = u.int_in_range(0..=redacted.len())?;
+    let has_memory = u.ratio(3, 4)?;
+    let bounds = Bounds { max_bytes, deadline: deadline(), cover: &|_| has_memory };
+    let (bounded, places) = redactor.redact_body(text.clone().into(), true, &bounds).unwrap();
+    let is_mark = serde_json::from_slice::<String>(&bounded).is_ok_and(|only| only == MARK);
+    let fits = has_memory && bounded.len() <= max_bytes;
+    assert!(is_mark || bounded == redacted && (fits || places == 0), "{text}: {bounded:?}");
     Ok(())
 }
 
 /// Base64 with other bytes beside the secret: what it alone decides is gone.
-fn aligned(u: &mut Unstructured<'_>, redactor: &Redactor, secret: &str) -> Result<()> {
-    if !is_found_anywhere(secret) || secret.len() > 64 {
+fn aligned(u: &mut Unstructured<'_>, redactor: &Redactor, secrets: &[&str]) -> Result<()> {
+    let secret = *u.choose(secrets)?;
+    if !is_found_anywhere(secret) {
         return Ok(());
     }
     let before = &u.arbitrary::<[u8; 5]>()?[..u.int_in_range(0..=5)?];
@@ -182,18 +216,34 @@ fn aligned(u: &mut Unstructured<'_>, redactor: &Redactor, secret: &str) -> Resul
     Ok(())
 }
 
-/// Clean text right beside the secret: how far the mark reaches may differ, that it is gone may not.
-fn unseparated(u: &mut Unstructured<'_>, redactor: &Redactor, secret: &str) -> Result<()> {
-    if !is_found_anywhere(secret) {
-        return Ok(());
+/// Clean text and other secrets right beside the secret: how far the mark reaches may differ, that
+/// all of it is gone may not.
+fn unseparated(u: &mut Unstructured<'_>, redactor: &Redactor, secrets: &[&str]) -> Result<()> {
+    let (mut planted, mut has_border) = (Vec::new(), false);
+    for _ in 0..u.int_in_range(1..=3)? {
+        let secret = *u.choose(secrets)?;
+        if !is_found_anywhere(secret) {
+            return Ok(());
+        }
+        planted.push(spelling(u, secret)?);
+        has_border |= (1..secret.len())
+            .any(|length| secret.as_bytes().ends_with(&secret.as_bytes()[..length]));
     }
-    let planted = spelling(u, secret)?;
-    let text = format!("{}{planted}{}", u.choose(CLEAN)?, u.choose(CLEAN)?);
+    let (before, after) = (*u.choose(CLEAN)?, *u.choose(CLEAN)?);
+    let text = format!("{before}{}{after}", planted.concat());
     for is_json in [false, true] {
         let redacted = body(redactor, &text, is_json);
-        assert!(!redacted.contains(&planted), "{text:?}: {redacted:?}");
+        for planted in &planted {
+            assert!(!redacted.contains(planted), "{text:?}: {redacted:?}");
+        }
         assert!(redacted.contains("[redacted: "), "{text:?}: {redacted:?}");
         assert_eq!(body(redactor, &redacted, is_json), redacted, "found again");
+        // A secret that begins as it ends may be found in what stands before it, for the same part
+        // behind it.
+        if !is_json && !has_border {
+            let left = redacted.replace(MARK, "");
+            assert!(left.len() <= before.len() + after.len(), "{text:?}: {redacted:?}");
+        }
     }
     Ok(())
 }
@@ -207,11 +257,12 @@ struct Piece {
 
 /// With `quotes`, clean text may hold some. In JSON a lone one begins, for all that can be told, a
 /// string within the string, in which the mark's own are escaped.
-fn pieces(u: &mut Unstructured<'_>, secret: &str, most: usize, quotes: bool) -> Result<Piece> {
+fn pieces(u: &mut Unstructured<'_>, secrets: &[&str], most: usize, quotes: bool) -> Result<Piece> {
     let apart = *u.choose(APART)?;
     let mut piece = Piece { text: apart.to_owned(), expected: apart.to_owned(), planted: 0 };
     for _ in 0..u.int_in_range(0..=most)? {
         if u.ratio(1, 3)? {
+            let secret = *u.choose(secrets)?;
             let planted = spelling(u, secret)?;
             piece.text.push_str(&planted);
             if secret.len() < 4 {
@@ -235,28 +286,32 @@ fn pieces(u: &mut Unstructured<'_>, secret: &str, most: usize, quotes: bool) -> 
 
 fn document(
     u: &mut Unstructured<'_>,
-    secret: &str,
+    secrets: &[&str],
     depth: u32,
     nested: bool,
 ) -> Result<(Value, Value)> {
     // KNOWN: two strings deep, the mark of a secret that ends in a backslash takes backslashes of the
     // quote behind it, and the innermost JSON text loses its end. Nothing of the secret stays.
-    let deepest = if nested && secret.ends_with('\\') { 5 } else { 6 };
+    let is_odd = nested && secrets.iter().any(|secret| secret.ends_with('\\'));
+    let deepest = if is_odd { 5 } else { 6 };
     let kind = u.int_in_range(0..=if depth == 0 { 3 } else { deepest })?;
     Ok(match kind {
         0 | 1 => {
-            let piece = pieces(u, secret, 3, false)?;
+            let piece = pieces(u, secrets, 3, false)?;
             (Value::from(piece.text), Value::from(piece.expected))
         }
-        2 => (Value::from(spelling(u, secret)?), Value::from(MARK)),
-        3 => match secret.parse::<u64>() {
+        2 => {
+            let secret = *u.choose(secrets)?;
+            (Value::from(spelling(u, secret)?), Value::from(MARK))
+        }
+        3 => match u.choose(secrets)?.parse::<u64>() {
             Ok(number) if !nested => (Value::from(number), Value::from(MARK)),
             _ => (Value::from(7), Value::from(7)),
         },
         4 => {
             let (mut given, mut expected) = (Vec::new(), Vec::new());
             for _ in 0..u.int_in_range(0..=3)? {
-                let (one, other) = document(u, secret, depth - 1, nested)?;
+                let (one, other) = document(u, secrets, depth - 1, nested)?;
                 given.push(one);
                 expected.push(other);
             }
@@ -265,16 +320,21 @@ fn document(
         5 => {
             let (mut given, mut expected) = (Map::new(), Map::new());
             for name in ["a", "\"b\\", "c"] {
-                let (one, other) = document(u, secret, depth - 1, nested)?;
+                let (one, other) = document(u, secrets, depth - 1, nested)?;
                 given.insert(name.to_owned(), one);
                 expected.insert(name.to_owned(), other);
+            }
+            if u.ratio(1, 4)? {
+                let name = pieces(u, secrets, 2, false)?;
+                given.insert(name.text, Value::Null);
+                expected.insert(name.expected, Value::Null);
             }
             (Value::Object(given), Value::Object(expected))
         }
         _ => {
             // JSON within a JSON string: whether a string holds JSON isn't asked, so a number in it
             // becomes the mark as text would.
-            let (given, expected) = document(u, secret, depth - 1, true)?;
+            let (given, expected) = document(u, secrets, depth - 1, true)?;
             (Value::from(given.to_string()), Value::from(expected.to_string()))
         }
     })
@@ -282,8 +342,7 @@ fn document(
 
 /// One of the promised spellings; of a secret that isn't found anywhere, only those of a text.
 fn spelling(u: &mut Unstructured<'_>, secret: &str) -> Result<String> {
-    let whole = is_found_anywhere(secret) && secret.len() <= 64;
-    Ok(match u.int_in_range(0..=if whole { 5 } else { 2 })? {
+    Ok(match u.int_in_range(0..=if is_found_anywhere(secret) { 5 } else { 2 })? {
         0 => secret.to_owned(),
         1 => percent(secret, u.int_in_range(1..=4)?, u.arbitrary()?),
         2 => mixed(u, secret)?,
@@ -298,7 +357,7 @@ fn mixed(u: &mut Unstructured<'_>, secret: &str) -> Result<String> {
     let mut text = String::new();
     for character in secret.chars() {
         let code = u32::from(character);
-        match u.int_in_range(0..=5)? {
+        match u.int_in_range(0..=6)? {
             0 | 1 => text.push(character),
             2 => text.push_str(&percent(
                 &character.to_string(),
@@ -315,12 +374,41 @@ fn mixed(u: &mut Unstructured<'_>, secret: &str) -> Result<String> {
                 let amp = "amp;".repeat(u.int_in_range(0..=3)?);
                 let _ = write!(text, "&{amp}#{code};");
             }
+            5 => text.push_str(&short(u, character)?),
             _ => {
                 let _ = write!(text, "&#x{code:X};");
             }
         }
     }
     Ok(text)
+}
+
+/// The spelling that JSON, HTML or a form has for this character alone, if there is one.
+fn short(u: &mut Unstructured<'_>, character: char) -> Result<String> {
+    let escaped = match character {
+        '"' | '/' | '\'' | '\\' => Some(character),
+        '\u{8}' => Some('b'),
+        '\t' => Some('t'),
+        '\n' => Some('n'),
+        '\r' => Some('r'),
+        _ => None,
+    };
+    let named = match character {
+        '<' => "lt;",
+        '>' => "gt;",
+        '"' => "quot;",
+        '\'' => "apos;",
+        '&' => "amp;",
+        _ => "",
+    };
+    Ok(match escaped {
+        Some(escaped) if named.is_empty() || u.arbitrary()? => {
+            format!("{}{escaped}", "\\".repeat(u.int_in_range(1..=8)?))
+        }
+        _ if !named.is_empty() => format!("&{}{named}", "amp;".repeat(u.int_in_range(0..=3)?)),
+        _ if character == ' ' => "+".to_owned(),
+        _ => character.to_string(),
+    })
 }
 
 /// Percent-encoded so many times, all of it.

@@ -28,7 +28,13 @@ struct Meant {
     allows: bool,
     methods: &'static str,
     path: Vec<&'static str>,
-    query: Option<(&'static str, &'static str)>,
+    query: Vec<(&'static str, &'static str)>,
+}
+
+/// What a rule that matches says.
+enum Judged {
+    Says,
+    InBody(&'static str),
 }
 
 /// Rules decide as their one-line meaning says, whatever the spelling.
@@ -63,34 +69,34 @@ pub(crate) fn run(u: &mut Unstructured<'_>) -> Result<()> {
     }
     let method = u.choose(&[Method::GET, Method::POST])?;
     let made = target(&path, &query);
-    let verdict = rules.decide(method, &made, |_| false);
+    let body = *u.choose(&[[].as_slice(), &[], &["q"], &["r"], &["q", "r"]])?;
+    let in_body = |name: &str| body.contains(&name);
+    let verdict = rules.decide(method, &made, in_body);
 
     // As it is meant.
-    let decided = meant.iter().find(|rule| rule.matches(method, &made));
-    let expected = match decided {
-        Some(rule) if rule.allows => Verdict::Allowed(Some(&texts[index(&meant, rule)])),
-        Some(rule) => Verdict::Denied(Some(&texts[index(&meant, rule)])),
-        None => Verdict::Denied(None),
-    };
-    assert_eq!(verdict, expected, "{texts:?} {method} {path:?} {query:?}");
+    let judged = meant.iter().zip(&texts).find_map(|(rule, text)| {
+        rule.judge(method, &made, body).map(|judged| match judged {
+            Judged::Says if rule.allows => Verdict::Allowed(Some(text)),
+            Judged::Says => Verdict::Denied(Some(text)),
+            Judged::InBody(parameter) => Verdict::InBody { rule: text, parameter },
+        })
+    });
+    let expected = judged.unwrap_or(Verdict::Denied(None));
+    assert_eq!(verdict, expected, "{texts:?} {method} {path:?} {query:?} {body:?}");
 
     // Unreserved characters may be written in another way.
     let spelt = respelt(u, &path)?;
     let again = target(&spelt, &query);
-    assert_eq!(rules.decide(method, &again, |_| false), verdict, "{texts:?} {path:?} {spelt:?}");
+    assert_eq!(rules.decide(method, &again, in_body), verdict, "{texts:?} {path:?} {spelt:?}");
 
     // A denial in front never opens anything.
     let denial = Meant { allows: false, ..rule(u)? };
     let more: Vec<String> = [denial.text()].into_iter().chain(texts.iter().cloned()).collect();
     let more = Rules::parse(&more).unwrap();
     let opens = |verdict| matches!(verdict, Verdict::Allowed(_));
-    let after = opens(more.decide(method, &made, |_| false));
+    let after = opens(more.decide(method, &made, in_body));
     assert!(!after || opens(verdict), "{denial:?} opened {path:?} of {texts:?}");
     Ok(())
-}
-
-fn index(rules: &[Meant], rule: &Meant) -> usize {
-    rules.iter().position(|other| std::ptr::eq(other, rule)).unwrap()
 }
 
 fn target(path: &str, query: &[(String, String)]) -> CanonicalTarget {
@@ -104,15 +110,40 @@ fn rule(u: &mut Unstructured<'_>) -> Result<Meant> {
     for _ in 0..u.int_in_range(0..=3)? {
         path.push(*u.choose(PATTERNS)?);
     }
-    let query = if u.ratio(1, 4)? { Some(("q", *u.choose(&["a", "a*", "*", "b"])?)) } else { None };
+    let mut query = Vec::new();
+    for name in ["q", "r"] {
+        if u.ratio(1, 4)? {
+            query.push((name, *u.choose(&["a", "a*", "*", "b"])?));
+        }
+    }
     Ok(Meant { allows: u.arbitrary()?, methods: u.choose(METHODS)?, path, query })
 }
 
 impl Meant {
     fn text(&self) -> String {
         let effect = if self.allows { "allow" } else { "deny" };
-        let query = self.query.map_or_else(String::new, |(name, value)| format!("?{name}={value}"));
-        format!("{effect} {} /{}{query}", self.methods, self.path.join("/"))
+        let query: Vec<_> =
+            self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{effect} {} /{}{mark}{}", self.methods, self.path.join("/"), query.join("&"))
+    }
+
+    /// A body with a parameter makes doubtful what the rule says of it, where that would open
+    /// something: that an allowance holds, or that a denial doesn't.
+    fn judge(&self, method: &Method, target: &CanonicalTarget, body: &[&str]) -> Option<Judged> {
+        if !self.matches(method, target) {
+            return None;
+        }
+        let mut judged = Judged::Says;
+        for &(name, pattern) in &self.query {
+            let holds = self.matches_query((name, pattern), target.query());
+            if holds == self.allows && body.contains(&name) {
+                judged = Judged::InBody(name);
+            } else if !holds {
+                return None;
+            }
+        }
+        Some(judged)
     }
 
     fn matches(&self, method: &Method, target: &CanonicalTarget) -> bool {
@@ -130,9 +161,7 @@ impl Meant {
             };
             readings.extend([cut(path), cut(&split), split]);
         }
-        method
-            && readings.iter().any(|path| matches_path(&self.path, &segments(path)))
-            && self.query.is_none_or(|query| self.matches_query(query, target.query()))
+        method && readings.iter().any(|path| matches_path(&self.path, &segments(path)))
     }
 
     fn matches_query(&self, (name, pattern): (&str, &str), given: &[(String, String)]) -> bool {

@@ -7,9 +7,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use mcp_bridge_tpm::protocol::{Answer, Request};
 use mcp_bridge_tpm::sealer::fake::FakeSealer;
-use mcp_bridge_tpm::{Credential, SealOptions, SealedCredential, UnsealOptions, VaultBinding};
+use mcp_bridge_tpm::{
+    Credential, FileError, SealOptions, SealedCredential, UnsealOptions, VaultBinding,
+};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 struct Kept {
@@ -47,7 +49,7 @@ static KEPT: LazyLock<Kept> = LazyLock::new(|| {
 
 /// Any bytes are read or refused; of a sealed file, what was changed never opens.
 pub(crate) fn run(u: &mut Unstructured<'_>) -> Result<()> {
-    match u.int_in_range(0..=3)? {
+    match u.int_in_range(0..=4)? {
         0 => {
             let bytes: Vec<u8> = u.arbitrary()?;
             let _ = serde_json::from_slice::<Answer>(&bytes);
@@ -70,12 +72,61 @@ pub(crate) fn run(u: &mut Unstructured<'_>) -> Result<()> {
             let same = after == before;
             assert_eq!(opened(file.to_string().as_bytes()).is_some(), same);
         }
+        3 => refused(u)?,
         _ => {
             let answer = br#"{"Ok":{"key":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"}}"#;
             let _ = serde_json::from_slice::<Answer>(&edited(u, answer)?);
         }
     }
     Ok(())
+}
+
+/// A later version is told from a damaged file, and whatever else isn't ours is damaged.
+fn refused(u: &mut Unstructured<'_>) -> Result<()> {
+    let mut file: Map<String, Value> = serde_json::from_slice(&KEPT.file).unwrap();
+    let field = u.choose_index(file.len())?;
+    let field = file.keys().nth(field).unwrap().clone();
+    let mut later = None;
+    match u.int_in_range(0..=4)? {
+        0 => {
+            let version = u.int_in_range(2..=u32::MAX)?;
+            later = Some(version);
+            file["version"] = Value::from(version);
+            if u.arbitrary()? {
+                // Whatever a later version keeps.
+                file.insert("more".into(), Value::Null);
+                file.remove("nonce");
+            }
+        }
+        1 => {
+            file.remove(&field);
+        }
+        2 => {
+            file.insert((*u.choose(&["more", "", "Format"])?).into(), Value::Null);
+        }
+        3 => {
+            let others = [Value::Null, json!(0), json!(1.0), json!([]), json!("x")];
+            file[&field] = u.choose(&others)?.clone();
+        }
+        _ => {
+            // The last byte is the line end.
+            let at = u.choose_index(KEPT.file.len() - 1)?;
+            assert!(matches!(read(&KEPT.file[..at]), Err(FileError::Corrupt)), "cut at {at}");
+            return Ok(());
+        }
+    }
+    let text = Value::Object(file).to_string();
+    match (read(text.as_bytes()), later) {
+        (Err(FileError::UnknownVersion { version }), Some(later)) => assert_eq!(version, later),
+        (Err(FileError::UnknownVersion { version: 0 }), None) if field == "version" => {}
+        (Err(FileError::Corrupt), None) => {}
+        (read, _) => panic!("{read:?} of {text}"),
+    }
+    Ok(())
+}
+
+fn read(bytes: &[u8]) -> std::result::Result<SealedCredential, FileError> {
+    SealedCredential::from_bytes(bytes)
 }
 
 /// What a file opens as; its bytes are the same when written again.
