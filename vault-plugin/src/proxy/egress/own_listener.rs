@@ -4,7 +4,8 @@
 //! process. It is a second line, and best effort: where `/proc` can't be read, `denied_destinations`
 //! of `config` is the operator's way.
 
-use std::collections::HashSet;
+mod sock_diag;
+
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -31,21 +32,26 @@ fn is_this_host(address: IpAddr) -> bool {
 
 /// Whether a process has a listening TCP socket on a port, on whatever address.
 fn listens(process: u32, port: u16) -> bool {
-    let inodes = listening_inodes(process, port);
+    let inodes = match sock_diag::listening_on(port) {
+        Ok(inodes) => inodes.iter().map(u32::to_string).collect(),
+        Err(_) => in_tables(process, port),
+    };
     if inodes.is_empty() {
         return false;
     }
     // Without leave to look at its files (a server with file capabilities gives none), these are only
     // known to be sockets of this host, where services may well be meant to be reached.
     let Ok(files) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+    // As links there name them (`proc(5)`).
+    let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     files
         .flatten()
         .filter_map(|file| fs::read_link(file.path()).ok())
-        .any(|link| link.to_str().is_some_and(|link| inodes.contains(link)))
+        .any(|link| link.to_str().is_some_and(|link| links.iter().any(|known| known == link)))
 }
 
-/// Sockets that listen on a port, as links in `/proc/<process>/fd` name them (`proc(5)`).
-fn listening_inodes(process: u32, port: u16) -> HashSet<String> {
+/// The inodes of sockets that listen on a port, where the kernel may only be asked by reading its tables.
+fn in_tables(process: u32, port: u16) -> Vec<String> {
     const LISTEN: &str = "0A";
     let port = format!(":{port:04X}");
     ["tcp", "tcp6"]
@@ -58,7 +64,7 @@ fn listening_inodes(process: u32, port: u16) -> HashSet<String> {
                     let mut columns = line.split_ascii_whitespace();
                     let (local, state) = (columns.nth(1)?, columns.nth(1)?);
                     let inode = columns.nth(5)?;
-                    (state == LISTEN && local.ends_with(&port)).then(|| format!("socket:[{inode}]"))
+                    (state == LISTEN && local.ends_with(&port)).then(|| inode.to_owned())
                 })
                 .collect::<Vec<_>>()
         })
