@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vault_plugin::engine::Engine;
+use vault_plugin::name::Name;
 use vault_sdk::Operation;
 
 use super::{Shelf, are, catalog, define, done, offered, refresh, refusal, states, tool, update};
@@ -165,6 +166,9 @@ async fn a_node_that_may_not_write_withholds_what_has_changed_and_stores_nothing
         Timed { mount: Mount::on(Arc::clone(&active.mount.storage)), now: Arc::clone(&active.now) };
     let clock = Arc::clone(&active.now);
     standby.mount.engine = Arc::new(Engine::with_clock(move || clock.load(Ordering::SeqCst)));
+    // Or the first use would begin a look in the background, whose end the clock could overtake.
+    let name = Name::parse("docs").unwrap();
+    standby.mount.engine.look(standby.mount.storage.as_ref(), &name, "r-0").await.unwrap();
     assert_eq!(offered(&standby.mount).await, ["a", "b"]);
     let keys = active.mount.storage.keys();
     active.mount.storage.set_read_only(true);
