@@ -65,7 +65,8 @@ bench: build ## Measure calls beside what they are made of, and the bridge besid
 
 profile: build ## Show where a call's time goes: instructions by callgrind, flame graphs; 10 minutes
 	@scripts/setup server nginx profile
-	cargo build --profile profiling --locked --package vault-plugin
+	@# By frame pointers perf tells who called whom.
+	RUSTFLAGS="-C force-frame-pointers=yes" cargo build --profile profiling --locked --package vault-plugin
 	cargo build --release --locked --package vault-sdk --example floor
 	cargo run --profile tools --locked --package e2e --bin profile
 

@@ -35,20 +35,22 @@ async fn main() -> ExitCode {
         "Medians of {PASSES} passes of {PASS:?}, in turns; µs of each process for an answer.\n"
     );
     let stage = Stage::start(true).await;
+    let mut aims = Table::new("What is aimed at.", &[("aim", 2), ("measured", 2)]);
     for concurrency in CONCURRENCY {
-        println!("{}", report.add(side_by_side(&stage, concurrency).await));
+        println!("{}", report.add(side_by_side(&stage, concurrency, &mut aims).await));
     }
     println!("{}", report.add(settings(&stage).await));
     println!("{}", report.add(sizes(&stage).await));
     println!("{}", report.add(kinds(&stage).await));
-    let (table, unhindered) = hindered(&stage).await;
+    let (table, unhindered) = hindered(&stage, &mut aims).await;
     println!("{}", report.add(table));
+    println!("{}", report.add(aims));
     report.publish();
     if unhindered { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The parts of a call, and what else one could use.
-async fn side_by_side(stage: &Stage, concurrency: usize) -> Table {
+async fn side_by_side(stage: &Stage, concurrency: usize, aims: &mut Table) -> Table {
     let subjects = [
         ("upstream directly (TLS)", stage.directly("/a")),
         ("through nginx that sets the header", stage.injected("/a")),
@@ -63,13 +65,16 @@ async fn side_by_side(stage: &Stage, concurrency: usize) -> Table {
     let mut table = Table::new(caption, &COLUMNS);
     let figures = measure(stage, &mut table, &subjects, concurrency).await;
     let [upstream, _, kv, _, floor, proxied] = figures.as_slice() else { return table };
-    table.note(format!(
-        "A proxied GET takes {:.2} of the plugin floor and the upstream together. Its throughput is {:.2} \
-         of a builtin kv read's, and the floor's {:.2}.",
-        proxied.p50_ms / (upstream.p50_ms + floor.p50_ms),
-        proxied.per_second / kv.per_second,
-        floor.per_second / kv.per_second
-    ));
+    let callers = callers(concurrency);
+    let over = proxied.p50_ms / (upstream.p50_ms + floor.p50_ms);
+    aims.row(
+        format!("p50 of a proxied GET, of floor and upstream together, {callers}: at most"),
+        [1.1, over],
+    );
+    let of_kv = |figures: &Figures| figures.per_second / kv.per_second;
+    let name = format!("throughput of a proxied GET, of a builtin kv read's, {callers}: at least");
+    aims.row(name, [0.5, of_kv(proxied)]);
+    aims.row(format!("the same of the floor, {callers}"), [f64::NAN, of_kv(floor)]);
     table
 }
 
@@ -122,7 +127,7 @@ async fn kinds(stage: &Stage) -> Table {
 /// What stands in a call's way: an upstream that hangs, a plugin that was killed. Also whether a
 /// service's p99 stays within twice its idle value while all places of another, whose upstream never
 /// says a word, are taken.
-async fn hindered(stage: &Stage) -> (Table, bool) {
+async fn hindered(stage: &Stage, aims: &mut Table) -> (Table, bool) {
     let proxied = stage.proxied("bearer", "/a");
     // Connections wait for somebody to accept them.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -153,7 +158,9 @@ async fn hindered(stage: &Stage) -> (Table, bool) {
     table.row("p99 of a proxied GET, 4 callers", [idle]);
     table.row(format!("the same beside {HANGING} calls of a hanging upstream"), [beside]);
     let kills = after_kills(&proxied, || stage.plugin()).await;
-    table.row("from a kill of the plugin to its next answer", [median(&kills, |&ms| ms)]);
+    let killed = median(&kills, |&ms| ms);
+    table.row("from a kill of the plugin to its next answer", [killed]);
+    aims.row("ms from a kill of the plugin to its next answer: at most", [30.0, killed]);
     let kills = after_kills(&stage.floor(), || stage.floor_process()).await;
     table.row("the same of an engine that does nothing", [median(&kills, |&ms| ms)]);
     (table, beside <= 2.0 * idle)

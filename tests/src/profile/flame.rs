@@ -15,7 +15,7 @@ const LEAST: f64 = 2.0;
 /// Narrower ones get no name.
 const LEAST_NAMED: f64 = 30.0;
 /// Of a character, on average.
-const CHARACTER: f64 = 6.2;
+const CHARACTER: f64 = 6.8;
 
 const STYLE: &str = "text { font: 11px monospace; fill: #24292f; }
 .title { font: bold 15px sans-serif; }
