@@ -63,7 +63,7 @@ bench: build ## Measure calls beside what they are made of, and the bridge besid
 	@scripts/bench-peers
 	cargo run --profile tools --locked --package e2e --bin bench_bridge
 
-profile: build ## Show where a call's time goes: instructions by callgrind, flame graphs; 10 minutes
+profile: build ## Show where a call's time goes: instructions by callgrind, flame graphs; 2 minutes
 	@scripts/setup server nginx profile
 	@# By frame pointers perf tells who called whom.
 	RUSTFLAGS="-C force-frame-pointers=yes" cargo build --profile profiling --locked --package vault-plugin

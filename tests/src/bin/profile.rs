@@ -36,7 +36,9 @@ async fn main() {
     let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     let mut report = Report::new("profile");
     if wanted("counts") {
-        println!("Counting instructions; a plugin under valgrind takes its time: 5 minutes.\n");
+        println!(
+            "Counting instructions; a plugin under valgrind takes its time: a minute or two.\n"
+        );
         println!("{}", report.add(counts().await));
     }
     if wanted("server") {

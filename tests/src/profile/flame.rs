@@ -98,8 +98,10 @@ fn draw(svg: &mut String, node: &Node<'_>, left: f64, bottom: f64, scale: f64, t
     }
 }
 
-/// A name without the way to it: `poll_next`, `(*clientStream).RecvMsg`.
+/// A name without the way to it: `poll_next`, `(*clientStream).RecvMsg`; of a closure or a future, that of
+/// the function that it is of.
 fn short(name: &str) -> &str {
+    let name = name.trim_end_matches("::{{closure}}");
     let after = |separator: &str| name.rfind(separator).map(|at| at + separator.len());
     let at = after("::").or_else(|| after("/")).unwrap_or(0);
     name.get(at..).unwrap_or(name)
@@ -115,13 +117,15 @@ mod tests {
         stacks.add(["main", "a<b>::send"], 3);
         stacks.add(["main", "x/y.(*T).Read"], 1);
         stacks.add(["main", "a<b>::send", "narrow"], 0);
+        stacks.add(["main", "c::serve::{{closure}}::{{closure}}"], 4);
         let svg = svg("R&D", &stacks);
         for part in [
             "<title>R&amp;D</title>",
             "<title>main (100.0 %)</title>",
-            "<title>a&lt;b&gt;::send (75.0 %)</title>",
-            "width=\"900.0\"",
+            "<title>a&lt;b&gt;::send (37.5 %)</title>",
+            "width=\"450.0\"",
             ">send</text>",
+            ">serve</text>",
             ">y.(*T).Read</text>",
         ] {
             assert!(svg.contains(part), "{part} in {svg}");
