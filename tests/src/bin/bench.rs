@@ -68,13 +68,16 @@ async fn side_by_side(stage: &Stage, concurrency: usize, aims: &mut Table) -> Ta
     let callers = callers(concurrency);
     let over = proxied.p50_ms / (upstream.p50_ms + floor.p50_ms);
     aims.row(
-        format!("p50 of a proxied GET, of floor and upstream together, {callers}: at most"),
+        format!("a proxied GET's p50 over that of floor and upstream together, {callers}: at most"),
         [1.1, over],
     );
     let of_kv = |figures: &Figures| figures.per_second / kv.per_second;
-    let name = format!("throughput of a proxied GET, of a builtin kv read's, {callers}: at least");
+    let name = format!("a proxied GET's throughput over a builtin kv read's, {callers}: at least");
     aims.row(name, [0.5, of_kv(proxied)]);
-    aims.row(format!("the same of the floor, {callers}"), [f64::NAN, of_kv(floor)]);
+    aims.row(
+        format!("the floor's throughput over a builtin kv read's, {callers}"),
+        [f64::NAN, of_kv(floor)],
+    );
     table
 }
 
